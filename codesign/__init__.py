@@ -1,0 +1,1 @@
+"""The closed loop: studies, ledger, Pareto fronts, reports and the command line."""

@@ -1,0 +1,1 @@
+"""Torch: data, losses and the trainer that distils a quantised student."""

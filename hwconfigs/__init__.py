@@ -1,0 +1,1 @@
+"""Technology, accelerator, study and training files that ship with spikeloop."""

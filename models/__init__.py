@@ -1,0 +1,1 @@
+"""Torch: neurons, quantisers, zoo, and export to the simulator's network."""

@@ -1,0 +1,231 @@
+"""Hardware description: what a YAML accelerator file says, checked once, then trusted.
+
+A file of ``hwconfigs/accelerators`` is *free* (a design's own choices); the technology it names is *iso*
+(equal between the designs of a fair comparison, see ``simulator/cost``). Nothing here is a physical
+constant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .errors import ConfigError
+from .spec import Spec, canonical_hash, validate_spec
+from .strict_yaml import read_yaml
+
+Scheme = Literal["differential", "offset"]
+
+
+class IdealCell(Spec):
+    """Cell that stores its code exactly and conducts in proportion to it."""
+
+    kind: Literal["ideal"] = "ideal"
+
+
+class CrossbarConfig(Spec):
+    """Array of ``rows x cols`` cells; a weight is spread over slices and signs of its columns."""
+
+    rows: int = Field(ge=1, le=4096)
+    cols: int = Field(ge=1, le=4096)
+    cell_bits: int = Field(default=1, ge=1, le=8)
+    scheme: Scheme = "differential"
+    #: Wordlines driven in one read; None drives all rows at once.
+    rows_active: int | None = Field(default=None, ge=1)
+    cell: IdealCell = IdealCell()
+
+    @property
+    def rows_per_read(self) -> int:
+        """Wordlines driven in one read."""
+        return self.rows if self.rows_active is None else self.rows_active
+
+    @property
+    def reads_per_vector(self) -> int:
+        """Row groups of one full crossbar."""
+        return math.ceil(self.rows / self.rows_per_read)
+
+    @property
+    def column_sum_max(self) -> int:
+        """Largest column sum of one read in unit-cell counts (design rule 3 of the analog block)."""
+        return self.rows_per_read * ((1 << self.cell_bits) - 1)
+
+    @model_validator(mode="after")
+    def _rows_active_fits(self) -> CrossbarConfig:
+        if self.rows_active is not None and self.rows_active > self.rows:
+            raise ValueError(
+                f"rows_active={self.rows_active} is more than rows={self.rows}; "
+                f"allowed 1 to {self.rows}, or leave it out to drive all rows"
+            )
+        return self
+
+
+class LosslessAdc(Spec):
+    """ADC wide enough for every column sum: lsb = 1 and no clipping, so ``bits`` follows from the crossbar."""
+
+    kind: Literal["lossless"] = "lossless"
+    columns_per_adc: int = Field(default=8, ge=1)
+    sample_and_hold: bool = True
+
+
+class UniformAdc(Spec):
+    """ADC of a chosen width: code = clip(floor(S/lsb + 1/2), 0, 2^bits - 1), lsb a power of two a layer.
+
+    ``full_scale`` chooses the lsb: ``max`` reaches the largest possible sum, ``percentile`` the given
+    percentile of the sums seen on calibration spikes, ``calibrated`` minimises the squared error of the
+    sums seen on calibration spikes.
+    """
+
+    kind: Literal["uniform"] = "uniform"
+    bits: int = Field(ge=1, le=14)
+    full_scale: Literal["max", "percentile", "calibrated"] = "calibrated"
+    percentile: float = Field(default=99.9, gt=0, le=100)
+    columns_per_adc: int = Field(default=8, ge=1)
+    sample_and_hold: bool = True
+
+
+AdcConfig = Annotated[LosslessAdc | UniformAdc, Field(discriminator="kind")]
+
+
+class TileConfig(Spec):
+    """Tile: input buffer, PEs, accumulator, neuron unit, spike output buffer.
+
+    Attributes:
+        pes_per_tile: PEs of a tile.
+        crossbars_per_pe: crossbars read in lockstep inside a PE; they hold row blocks of the same columns.
+        input_bus_bits: bits that the input buffer hands to the wordline drivers in a cycle.
+        accumulator_lanes: partial sums added in a cycle.
+        fifo_depth: slots of every queue between two units.
+        sharing: ``packed`` lets layers share a tile, ``exclusive`` starts each layer on a new tile.
+    """
+
+    pes_per_tile: int = Field(default=8, ge=1, le=4096)
+    crossbars_per_pe: int = Field(default=9, ge=1, le=4096)
+    input_bus_bits: int = Field(default=256, ge=1)
+    accumulator_lanes: int = Field(default=64, ge=1)
+    fifo_depth: int = Field(default=2, ge=1, le=65536)
+    sharing: Literal["exclusive", "packed"] = "exclusive"
+
+
+class NeuronMemoryConfig(Spec):
+    """Membrane memory: ``banks`` interleaved SRAM banks of ``word_bits`` words with ``ports`` ports each."""
+
+    word_bits: int = Field(default=64, ge=1, le=4096)
+    banks: int = Field(default=2, ge=1, le=1024)
+    ports: int = Field(default=1, ge=1, le=4)
+
+
+class NeuronConfig(Spec):
+    """Neuron unit: ``lanes`` neurons updated in a cycle."""
+
+    lanes: int = Field(default=16, ge=1, le=65536)
+    memory: NeuronMemoryConfig = NeuronMemoryConfig()
+
+
+class NocConfig(Spec):
+    """Mesh between tiles; each hop costs ``router_cycles``, a packet of n flits occupies its link n cycles."""
+
+    flit_bits: int = Field(default=64, ge=1)
+    header_bits: int = Field(default=16, ge=0)
+    router_cycles: int = Field(default=2, ge=1)
+    #: Bits that the off-chip input delivers in a cycle.
+    input_bits_per_cycle: int = Field(default=64, ge=1)
+
+
+class DataflowConfig(Spec):
+    """Order of the work.
+
+    ``timestep_major`` runs all layers of a step before the next step and keeps membranes in memory;
+    ``layer_major`` runs all steps of a position at once and keeps its membranes in registers.
+    ``zero_skipping``: ``none`` reads everything, ``vector`` skips an input vector that is all zero,
+    ``row_group`` skips each silent row group of a PE, plane by plane.
+    """
+
+    order: Literal["layer_sequential"] = "layer_sequential"
+    loop: Literal["timestep_major", "layer_major"] = "timestep_major"
+    zero_skipping: Literal["none", "vector", "row_group"] = "row_group"
+    skip_cycles: int = Field(default=1, ge=1)
+
+
+class HardwareConfig(Spec):
+    """One accelerator design. ``technology`` names the iso file that prices it."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    technology: str = Field(min_length=1)
+    clock_GHz: float = Field(gt=0, le=10)
+    crossbar: CrossbarConfig
+    adc: AdcConfig
+    tile: TileConfig = TileConfig()
+    neuron: NeuronConfig = NeuronConfig()
+    noc: NocConfig = NocConfig()
+    dataflow: DataflowConfig = DataflowConfig()
+
+    @property
+    def adc_bits(self) -> int:
+        """Width of the ADC; for a lossless one the smallest that holds every column sum."""
+        if isinstance(self.adc, UniformAdc):
+            return self.adc.bits
+        return self.crossbar.column_sum_max.bit_length()
+
+    @property
+    def cycle_ns(self) -> float:
+        """Length of a clock cycle."""
+        return 1.0 / self.clock_GHz
+
+    @model_validator(mode="after")
+    def _adc_groups_are_whole(self) -> HardwareConfig:
+        cols, shared = self.crossbar.cols, self.adc.columns_per_adc
+        if cols % shared:
+            raise ValueError(
+                f"crossbar.cols={cols} is not a multiple of adc.columns_per_adc={shared}; the last ADC would "
+                f"serve a partial group, choose a divisor of {cols}"
+            )
+        return self
+
+    def content_hash(self) -> str:
+        """sha256 of every field but the name and the source."""
+        fields = self.resolved()
+        return canonical_hash({key: fields[key] for key in fields if key not in ("name", "source")})
+
+
+def shipped_files(folder: str) -> dict[str, Path]:
+    """Name -> path of the YAML files that ship in ``hwconfigs/<folder>``."""
+    root = resources.files("spikeloop.hwconfigs").joinpath(folder)
+    return {
+        entry.name.removesuffix(".yaml"): Path(str(entry))
+        for entry in sorted(root.iterdir(), key=lambda item: item.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def resolve_yaml(name_or_path: str, folder: str) -> Path:
+    """Path of a YAML file given by path or by the name of a shipped one.
+
+    Raises:
+        ConfigError: neither a file nor a shipped name; the sentence lists the nearest names.
+    """
+    shipped = shipped_files(folder)
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    close = difflib.get_close_matches(name_or_path, shipped, n=1)
+    cure = f"did you mean '{close[0]}'?" if close else f"shipped: {', '.join(shipped)}"
+    raise ConfigError(f"{name_or_path}: neither a file nor a preset of hwconfigs/{folder}; {cure}")
+
+
+def load_hardware(name_or_path: str) -> HardwareConfig:
+    """Accelerator from a YAML path or the name of a preset of ``hwconfigs/accelerators``.
+
+    Raises:
+        ConfigError: one sentence that says what is wrong, where, and what is allowed.
+    """
+    path = resolve_yaml(name_or_path, "accelerators")
+    return validate_spec(HardwareConfig, read_yaml(path), where=str(path))

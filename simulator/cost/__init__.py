@@ -1,0 +1,1 @@
+"""What every component costs, and where each number comes from."""

@@ -1,0 +1,1 @@
+"""When it happens: the clock, its counts and the trace."""

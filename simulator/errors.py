@@ -1,0 +1,37 @@
+"""The errors a user can cause; each message is one sentence: what, where, got, allowed, cure."""
+
+
+class SpikeloopError(Exception):
+    """Base of every error that spikeloop raises on purpose."""
+
+
+class ConfigError(SpikeloopError, ValueError):
+    """A hardware, technology, training or study file is wrong."""
+
+
+class NetworkError(SpikeloopError, ValueError):
+    """A network (graph, tensors or file) is wrong."""
+
+
+class MappingError(SpikeloopError, ValueError):
+    """The network cannot be placed on the given hardware."""
+
+
+class DatasetError(SpikeloopError, ValueError):
+    """A data set is missing, damaged or does not fit the network."""
+
+
+class StudyError(SpikeloopError, ValueError):
+    """A study folder or its ledger cannot be used as asked."""
+
+
+class SimulationError(SpikeloopError, RuntimeError):
+    """A run failed although its inputs were accepted."""
+
+
+class DeadlockError(SimulationError):
+    """Units wait for one another for ever; the message names the cycle of waits."""
+
+
+#: Errors that mean "your input is wrong": the command line answers them with exit code 2.
+INPUT_ERRORS = (ConfigError, NetworkError, MappingError, DatasetError, StudyError)

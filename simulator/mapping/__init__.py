@@ -1,0 +1,1 @@
+"""From a network to crossbars, PEs and tiles."""

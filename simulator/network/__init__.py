@@ -1,0 +1,1 @@
+"""The quantised spiking network as integers."""
