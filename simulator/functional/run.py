@@ -1,0 +1,233 @@
+"""The functional run: a network's spikes and logits as its crossbars and ADCs compute them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import HardwareConfig
+from ..errors import DatasetError
+from ..mapping.tiles import MappedLayer, Mapping
+from ..network.graph import (
+    AddNode,
+    BatchNormNode,
+    ConvNode,
+    FlattenNode,
+    InputNode,
+    LifNode,
+    LinearNode,
+    Network,
+    Node,
+    ReadoutNode,
+    SumPoolNode,
+)
+from ..network.spikes import SpikeTrain
+from .activity import Activity, LayerActivity
+from .adc import fixed_shift, needs_calibration, shifts_from_histograms
+from .crossbar import layer_histogram, read_layer
+from .neuron import batch_norm_current, run_lif, stream_current
+from .outputs import Outputs
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass
+class _Recorder:
+    """What one walk over the graph collects; private to this module."""
+
+    cycle_images: int
+    record: bool
+    activity: dict[str, LayerActivity] = field(default_factory=dict)
+    conversions: dict[str, int] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)
+    spikes: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    membranes: dict[str, IntArray] = field(default_factory=dict)
+
+
+def run_functional(
+    network: Network,
+    mapping: Mapping,
+    hw: HardwareConfig,
+    spikes: SpikeTrain,
+    *,
+    adc_shift: tuple[int, ...],
+    cycle_images: int = 1,
+    record: bool = False,
+) -> Outputs:
+    """Logits, activity and conversion counts of a batch.
+
+    Args:
+        network: what is computed.
+        mapping: its crossbars.
+        hw: the design; only crossbar and ADC matter here.
+        spikes: input codes of B images.
+        adc_shift: (layers,) log2 of each layer's ADC lsb, see ``calibrate_adc``.
+        cycle_images: images whose activity is kept for the clock.
+        record: keep spikes and membranes of every LIF.
+
+    Raises:
+        DatasetError: the input codes do not fit the network.
+    """
+    spikes.check_fits(network)
+    mapped = {item.layer.name: item for item in mapping.layers}
+    shift = dict(zip(mapped, adc_shift, strict=True))
+    recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=record)
+    codes = spikes.codes if not network.input.static else spikes.codes[None]
+    values: dict[str, NDArray[np.integer]] = {}
+    for node in network.order():
+        inputs = [values[source.name] for source in network.sources(node.name)]
+        if isinstance(node, ConvNode | LinearNode):
+            values[node.name] = _read(mapped[node.name], inputs[0], hw, shift[node.name], recorder)
+        else:
+            values[node.name] = _elementwise(node, inputs, codes, network, recorder)
+        _drop_used(values, node, network)
+    names = list(mapped)
+    return Outputs(
+        logits=values[network.readout.name].astype(np.int64),
+        activity=Activity(
+            layers=tuple(_with_output_spikes(mapped[name], recorder) for name in names), origin="measured"
+        ),
+        conversions=np.array([recorder.conversions[name] for name in names], dtype=np.int64),
+        clipped=np.array([recorder.clipped[name] for name in names], dtype=np.int64),
+        adc_shift=adc_shift,
+        spikes=MappingProxyType(recorder.spikes if record else {}),
+        membranes=MappingProxyType(recorder.membranes),
+    )
+
+
+def calibrate_adc(
+    network: Network, mapping: Mapping, hw: HardwareConfig, calibration: SpikeTrain | None
+) -> tuple[int, ...]:
+    """Log2 lsb of every layer's ADC; data is used only where the range follows from data.
+
+    The column sums are those of ideal conversions upstream.
+
+    Raises:
+        DatasetError: the ADC range needs calibration spikes and there are none, or they do not fit.
+    """
+    if not needs_calibration(hw):
+        return (fixed_shift(hw),) * len(mapping.layers)
+    if calibration is None or calibration.n_images == 0:
+        raise DatasetError(
+            f"hardware {hw.name}: adc.full_scale needs calibration images and none were given; "
+            "give some, or set full_scale: max"
+        )
+    return shifts_from_histograms(column_sum_histograms(network, mapping, hw, calibration), hw)
+
+
+def column_sum_histograms(
+    network: Network, mapping: Mapping, hw: HardwareConfig, spikes: SpikeTrain
+) -> tuple[IntArray, ...]:
+    """Counts of every layer's column sums (planes, slices, sums) with ideal conversion upstream.
+
+    They depend on the network and on rows, rows_active, cell_bits and scheme, not on the ADC.
+    """
+    spikes.check_fits(network)
+    mapped = {item.layer.name: item for item in mapping.layers}
+    recorder = _Recorder(cycle_images=0, record=False)
+    codes = spikes.codes if not network.input.static else spikes.codes[None]
+    values: dict[str, NDArray[np.integer]] = {}
+    histograms: dict[str, IntArray] = {}
+    ideal_bits = hw.crossbar.column_sum_max.bit_length()
+    for node in network.order():
+        inputs = [values[source.name] for source in network.sources(node.name)]
+        if isinstance(node, ConvNode | LinearNode):
+            layer = mapped[node.name]
+            histograms[node.name] = layer_histogram(layer, inputs[0], hw.crossbar.column_sum_max)
+            values[node.name] = read_layer(layer, inputs[0], adc_shift=0, adc_bits=ideal_bits).psum
+        else:
+            values[node.name] = _elementwise(node, inputs, codes, network, recorder)
+    return tuple(histograms[name] for name in mapped)
+
+
+def _read(
+    mapped: MappedLayer, codes: NDArray[np.integer], hw: HardwareConfig, shift: int, recorder: _Recorder
+) -> IntArray:
+    reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=hw.adc_bits)
+    name, kept = mapped.layer.name, recorder.cycle_images
+    recorder.conversions[name], recorder.clipped[name] = reads.conversions, reads.clipped
+    recorder.activity[name] = LayerActivity(
+        active_rows=reads.active_rows[:kept].copy(),
+        input_ones=input_ones(codes[:, :kept], mapped.layer.input.bits),
+        spikes_out=np.zeros((kept, 1), dtype=np.int64),
+    )
+    return reads.psum
+
+
+def input_ones(codes: NDArray[np.integer], bits: int) -> IntArray:
+    """Input bits that are 1, (B, runs), of codes (runs, B, C, H, W)."""
+    masked = codes.astype(np.int64) & ((1 << bits) - 1)
+    return np.asarray(np.bitwise_count(masked).sum(axis=(2, 3, 4), dtype=np.int64).T)
+
+
+def _elementwise(
+    node: Node,
+    inputs: list[NDArray[np.integer]],
+    codes: NDArray[np.integer],
+    network: Network,
+    recorder: _Recorder,
+) -> NDArray[np.integer]:
+    if isinstance(node, InputNode):
+        return codes
+    value = inputs[0]
+    if isinstance(node, BatchNormNode):
+        return batch_norm_current(value.astype(np.int64), node)
+    if isinstance(node, LifNode):
+        current = stream_current(value.astype(np.int64), node)
+        spikes, membrane = run_lif(current, node, network.n_timesteps, record=recorder.record)
+        recorder.spikes[node.name] = spikes if recorder.record else spikes[:, : recorder.cycle_images]
+        if membrane is not None:
+            recorder.membranes[node.name] = membrane
+        return spikes
+    if isinstance(node, SumPoolNode):
+        return sum_pool(value, node)
+    if isinstance(node, FlattenNode):
+        return value.reshape(*value.shape[:2], -1, 1, 1)
+    if isinstance(node, AddNode):
+        return _add(inputs, node)
+    return _logits(value.astype(np.int64), node, network.n_timesteps)
+
+
+def sum_pool(value: NDArray[np.integer], node: SumPoolNode) -> NDArray[np.integer]:
+    """Window sums (runs, B, C, H', W') int32 of codes (runs, B, C, H, W)."""
+    view = np.lib.stride_tricks.sliding_window_view(value, (node.kernel, node.kernel), axis=(3, 4))
+    return np.asarray(view[:, :, :, :: node.stride, :: node.stride].sum(axis=(5, 6), dtype=np.int32))
+
+
+def _add(inputs: list[NDArray[np.integer]], node: AddNode) -> IntArray:
+    total = np.asarray(sum(value.astype(np.int64) for value in inputs))
+    if node.mode == "sew":
+        return np.asarray(np.clip(total, 0, (1 << node.stream_bits) - 1))
+    top = 1 << (node.stream_bits - 1)
+    return np.asarray(np.clip(total, -top, top - 1))
+
+
+def _logits(psum: IntArray, node: Node, n_timesteps: int) -> IntArray:
+    bias = node.bias if isinstance(node, ReadoutNode) else np.zeros(1, dtype=np.int64)
+    times = n_timesteps if psum.shape[0] == 1 else 1
+    flat = psum.reshape(*psum.shape[:2], -1)
+    return np.asarray(flat.sum(axis=0) * times + n_timesteps * bias.astype(np.int64), dtype=np.int64)
+
+
+def _with_output_spikes(mapped: MappedLayer, recorder: _Recorder) -> LayerActivity:
+    activity = recorder.activity[mapped.layer.name]
+    lif = mapped.layer.lif
+    if lif is None:
+        return activity
+    spikes = recorder.spikes[lif.name][:, : recorder.cycle_images]
+    return LayerActivity(
+        active_rows=activity.active_rows,
+        input_ones=activity.input_ones,
+        spikes_out=np.asarray(spikes.sum(axis=(2, 3, 4), dtype=np.int64).T),
+    )
+
+
+def _drop_used(values: dict[str, NDArray[np.integer]], node: Node, network: Network) -> None:
+    """Free what no later node reads: a batch of a large network would not fit otherwise."""
+    done = set(values)
+    for source in network.sources(node.name):
+        if all(consumer.name in done for consumer in network.consumers(source.name)):
+            del values[source.name]

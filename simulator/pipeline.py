@@ -1,0 +1,129 @@
+"""The whole flow on one screen: network + design + spikes -> what it computes, when, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import HardwareConfig
+from .cost.technology import Technology, load_technology
+from .cycle.run import run_cycles
+from .cycle.trace import Trace
+from .errors import DatasetError
+from .functional.density import random_activity
+from .functional.outputs import Outputs
+from .functional.run import calibrate_adc, run_functional
+from .mapping.tiles import Mapping, map_network
+from .metrics import Accuracy, Metrics, measure, wilson_interval
+from .network.graph import Network
+from .network.spikes import SpikeTrain
+from .program import compile_program
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Everything that one evaluation found; ``outputs`` is None when spikes were drawn at random.
+
+    ``correct``: (B,) whether each image was classified right, None without labels.
+    """
+
+    metrics: Metrics
+    mapping: Mapping
+    outputs: Outputs | None
+    trace: Trace
+    correct: NDArray[np.bool_] | None
+
+
+def evaluate(
+    network: Network,
+    hw: HardwareConfig,
+    spikes: SpikeTrain,
+    *,
+    seed: int,
+    calibration: SpikeTrain | None = None,
+    cycle_images: int = 1,
+    adc_shift: tuple[int, ...] | None = None,
+    technology: Technology | None = None,
+) -> Evaluation:
+    """Accuracy on the simulated hardware and cost of one network on one design. Deterministic given ``seed``.
+
+    Args:
+        network: quantised network.
+        hw: design.
+        spikes: input codes, with labels if accuracy is wanted.
+        seed: enters the record and every random draw (ideal hardware draws none).
+        calibration: images that set the ADC range where it follows from data; default ``spikes`` itself.
+        cycle_images: images that the clock runs; energy and latency are their means.
+        adc_shift: log2 of every layer's ADC lsb, if already known.
+        technology: prices; default the one that ``hw`` names.
+
+    Raises:
+        DatasetError: no images, or images that do not fit the network.
+        ConfigError, NetworkError, MappingError: the inputs do not go together.
+    """
+    if spikes.n_images == 0:
+        raise DatasetError(f"{spikes.name}: no images; give at least one")
+    prices = technology if technology is not None else load_technology(hw.technology)
+    mapping = map_network(network, hw)  # tiles, slices, placement
+    shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
+    program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
+    outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
+    trace = run_cycles(program, outputs.activity)  # when it happens
+    correct = None if spikes.labels is None else outputs.predictions() == spikes.labels
+    metrics = measure(  # cycles and counts x cost library
+        trace,
+        mapping,
+        hw,
+        prices,
+        activity=outputs.activity,
+        accuracy=accuracy_of(correct),
+        seed=seed,
+        adc_shift=shift,
+        clipped_fraction=tuple(
+            float(c) / n if n else 0.0 for c, n in zip(outputs.clipped, outputs.conversions, strict=True)
+        ),
+    )
+    return Evaluation(metrics=metrics, mapping=mapping, outputs=outputs, trace=trace, correct=correct)
+
+
+def simulate_density(
+    network: Network,
+    hw: HardwareConfig,
+    density: float,
+    *,
+    seed: int,
+    n_images: int = 1,
+    technology: Technology | None = None,
+) -> Evaluation:
+    """Cost under seeded random spikes of the given density: no functional run, accuracy null.
+
+    Raises:
+        ConfigError: density outside [0, 1].
+    """
+    prices = technology if technology is not None else load_technology(hw.technology)
+    mapping = map_network(network, hw)
+    program = compile_program(mapping, hw)
+    activity = random_activity(mapping, density, n_images=n_images, seed=seed)
+    trace = run_cycles(program, activity)
+    metrics = measure(
+        trace,
+        mapping,
+        hw,
+        prices,
+        activity=activity,
+        accuracy=accuracy_of(None),
+        seed=seed,
+        adc_shift=(0,) * len(mapping.layers),
+        clipped_fraction=(0.0,) * len(mapping.layers),
+    )
+    return Evaluation(metrics=metrics, mapping=mapping, outputs=None, trace=trace, correct=None)
+
+
+def accuracy_of(correct: NDArray[np.bool_] | None) -> Accuracy:
+    """Accuracy record of per-image outcomes."""
+    if correct is None:
+        return Accuracy(value=None, n=0, ci95=None)
+    n, k = int(correct.size), int(correct.sum())
+    return Accuracy(value=k / n, n=n, ci95=wilson_interval(k, n))
