@@ -43,13 +43,15 @@ def validate_spec(cls: type[SpecT], value: Any, *, where: str) -> SpecT:
         return cls.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False)
+        # A misspelt key is also a missing one: the misspelling is what the reader can see.
+        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
         rest = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise ConfigError(f"{where}: {_sentence(cls, details[0])}{rest}") from None
+        raise ConfigError(f"{where}: {_sentence(cls, first)}{rest}") from None
 
 
 def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
     loc = detail["loc"]
-    path = ".".join(str(part) for part in loc)
+    path = ".".join(str(part) for part in _visible(cls, loc))
     kind = detail["type"]
     if kind == "extra_forbidden":
         names = _field_names_at(cls, loc[:-1])
@@ -62,6 +64,16 @@ def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
     if kind == "value_error":
         return f"{path}: {message}" if path else message
     return f"{path}: got {detail['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _visible(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[int | str]:
+    """Path without the tags that a tagged union inserts."""
+    shown = []
+    for i, part in enumerate(loc):
+        last = i == len(loc) - 1
+        if last or isinstance(part, int) or part in _field_names_at(cls, loc[:i]) or not shown:
+            shown.append(part)
+    return shown
 
 
 def _field_names_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

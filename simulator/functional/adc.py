@@ -35,7 +35,7 @@ def shifts_from_histograms(histograms: Sequence[IntArray], hw: HardwareConfig) -
 
 def _shift_from_histogram(histogram: IntArray, hw: HardwareConfig) -> int:
     top = fixed_shift(hw)
-    if not isinstance(hw.adc, UniformAdc) or not histogram.any():
+    if not isinstance(hw.adc, UniformAdc) or not needs_calibration(hw) or not histogram.any():
         return top
     code_max = (1 << hw.adc.bits) - 1
     if hw.adc.full_scale == "percentile":

@@ -1,0 +1,96 @@
+"""Hardware files: traps refused, one sentence each, presets valid."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import design
+
+from spikeloop.simulator.config import HardwareConfig, load_hardware, shipped_files
+from spikeloop.simulator.errors import ConfigError
+from spikeloop.simulator.spec import validate_spec
+from spikeloop.simulator.strict_yaml import parse_strict
+
+GOOD = """
+name: a
+source: made for tests
+technology: rram_65nm
+clock_GHz: 0.25
+crossbar: {rows: 64, cols: 64}
+adc: {kind: uniform, bits: 4, columns_per_adc: 8}
+"""
+
+
+def load_text(tmp_path, text):
+    path = tmp_path / "hw.yaml"
+    path.write_text(text)
+    return load_hardware(str(path))
+
+
+def test_defaults_are_filled_in(tmp_path):
+    hw = load_text(tmp_path, GOOD)
+    assert hw.crossbar.scheme == "differential"
+    assert hw.adc_bits == 4
+    assert hw.cycle_ns == 4.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rows: 64", "rows: 0", "crossbar.rows: got 0; input should be greater than or equal to 1"),
+        ("bits: 4", "bits: 99", "adc.bits: got 99; input should be less than or equal to 14"),
+        ("rows: 64", "rosw: 64", "did you mean 'rows'"),
+        ("clock_GHz", "clock_Ghz", "did you mean 'clock_GHz'"),
+        ("columns_per_adc: 8", "columns_per_adc: 7", "crossbar.cols=64 is not a multiple of adc.columns_per_adc=7"),
+        ("bits: 4", "bitz: 4", "did you mean 'bits'"),
+        ("rows: 64", "rows: 64, rows_active: 65", "rows_active=65 is more than rows=64"),
+        ("kind: uniform", "kind: unifrom", "unifrom"),
+        ("clock_GHz: 0.25", "clock_GHz: 2.5e-1", "line 5: 2.5e-1 has an exponent"),
+        ("clock_GHz: 0.25", "clock_GHz: on", "line 5: 'on' is a boolean"),
+        ("clock_GHz: 0.25", "clock_GHz: .inf", "line 5: .inf is not a finite number"),
+        ("clock_GHz: 0.25", "clock_GHz: 0.25\nclock_GHz: 0.5", "key 'clock_GHz' is given twice"),
+        ("rows: 64", "rows: '64'", "crossbar.rows: got '64'"),
+        ("rows: 64", "rows: 64.0", "crossbar.rows: got 64.0"),
+        ("name: a", "name: [", "not valid YAML"),
+        ("name: a", "name: &x a\nsource2: *x", "aliases"),
+        ("name: a", "1: a", "key 1 is not text"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_the_place(tmp_path, old, new, message):
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, GOOD.replace(old, new, 1))
+    assert message in str(caught.value)
+    assert "hw.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_preset_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'spikeflow_64'"):
+        load_hardware("spikeflow_46")
+
+
+@pytest.mark.parametrize("name", sorted(shipped_files("accelerators")))
+def test_every_shipped_accelerator_is_valid_and_says_its_source(name):
+    hw = load_hardware(name)
+    assert hw.name == name
+    assert len(hw.source) > 20
+
+
+def test_resolved_config_reads_back_as_itself():
+    hw = design(adc_bits=3)
+    assert validate_spec(HardwareConfig, hw.resolved(), where="again") == hw
+
+
+def test_hash_ignores_the_name_and_nothing_else():
+    assert design(rows=8).content_hash() != design(rows=16).content_hash()
+    hw = design(rows=8)
+    assert hw.model_copy(update={"name": "b"}).content_hash() == hw.content_hash()
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_gives_a_value_or_one_sentence(text):
+    caught = None
+    try:
+        parse_strict(text)
+    except ConfigError as error:
+        caught = str(error)
+    assert caught is None or (caught and "\n" not in caught)
