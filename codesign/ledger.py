@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +14,51 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloop.simulator.errors import StudyError
+from spikeloop.simulator.spec import canonical_hash
+from spikeloop.simulator.version import MODEL_VERSION
+
 Status = Literal["ok", "infeasible", "failed", "timeout"]
 Value = int | float | str | bool
+
+SCHEMA = 1
+# Marks the file as ours in its header ("SLgr"); any other SQLite file is refused.
+_APPLICATION_ID = 0x534C6772
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE points (
+    key TEXT PRIMARY KEY,
+    point INTEGER NOT NULL UNIQUE,
+    status TEXT NOT NULL CHECK (status IN ('ok', 'infeasible', 'failed', 'timeout')),
+    reason TEXT NOT NULL,
+    axes TEXT NOT NULL,
+    config TEXT NOT NULL,
+    metrics TEXT NOT NULL,
+    n_images INTEGER NOT NULL,
+    correct BLOB,
+    seeds TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    wall_s REAL NOT NULL,
+    cpu_s REAL NOT NULL,
+    tries INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE stages (
+    key TEXT NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN ('teacher', 'student')),
+    axes TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    wall_s REAL NOT NULL,
+    cpu_s REAL NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (stage, key)
+) STRICT;
+"""
+_POINT_COLUMNS = (
+    "key, point, status, reason, axes, config, metrics, n_images, correct, seeds, versions, "
+    "wall_s, cpu_s, tries, created_at"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +74,7 @@ class Row:
         config: resolved configuration: ``{"hardware": ..., "student": ..., ...}``.
         metrics: the object of ``spikeloop simulate --json``; empty unless ``ok``.
         correct: (n_images,) bool, which images were classified rightly; None without labels or result.
+        seeds: ``{"training": ..., "simulation": ...}``.
         versions: packages, model version, network hash, git commit.
         wall_s: wall time of the evaluation.
         cpu_s: CPU time of the evaluation.
@@ -42,6 +90,7 @@ class Row:
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
     correct: NDArray[np.bool_] | None
+    seeds: Mapping[str, int]
     versions: Mapping[str, str]
     wall_s: float
     cpu_s: float
@@ -54,7 +103,7 @@ class StageRow:
     """One finished preparation: the teacher or a student.
 
     Attributes:
-        key: content hash; the folder is ``cache/<stage>-<key>``.
+        key: content hash; the folder is ``cache/<stage>-<first 16 digits of key>``.
         stage: ``teacher`` or ``student``.
         values: student axes of a student, empty for the teacher.
         notes: what the trainer reports, e.g. ``{"accuracy": 0.97, "n": 360}``.
@@ -71,29 +120,257 @@ class StageRow:
 
 
 class Ledger:
-    """An open ledger; make one with ``create_ledger`` or ``open_ledger``, close it (context manager)."""
+    """An open ledger; made by ``create_ledger`` or ``open_ledger``, closed by ``close`` or ``with``."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was added is committed already."""
+        self._connection.close()
 
     def rows(self) -> tuple[Row, ...]:
         """Every finished point, in the order of the index."""
-        raise NotImplementedError
+        with _damage_named(self.path):
+            cursor = self._connection.execute(f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point")
+            return tuple(_row(record) for record in cursor)
+
+    def keys(self) -> frozenset[str]:
+        """Keys of every finished point."""
+        with _damage_named(self.path):
+            return frozenset(key for (key,) in self._connection.execute("SELECT key FROM points"))
 
     def stages(self) -> tuple[StageRow, ...]:
-        """Every finished preparation, in the order of commitment."""
-        raise NotImplementedError
+        """Every finished preparation, teacher first, then by key."""
+        query = "SELECT key, stage, axes, notes, wall_s, cpu_s FROM stages ORDER BY stage DESC, key"
+        with _damage_named(self.path):
+            return tuple(
+                StageRow(
+                    key=key,
+                    stage=stage,
+                    values=json.loads(axes),
+                    notes=json.loads(notes),
+                    wall_s=wall_s,
+                    cpu_s=cpu_s,
+                )
+                for key, stage, axes, notes, wall_s, cpu_s in self._connection.execute(query)
+            )
 
     def meta(self) -> dict[str, Any]:
         """``schema``, ``study`` (resolved study as a dict), ``study_hash``, ``model_version``."""
-        raise NotImplementedError
+        with _damage_named(self.path):
+            records = self._connection.execute("SELECT name, value FROM meta ORDER BY name").fetchall()
+        return {name: json.loads(value) for name, value in records}
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Commit finished points in one transaction."""
-        raise NotImplementedError
+        """Commit finished points in one transaction.
+
+        Raises:
+            StudyError: the disk is full, or a point is there already; nothing of ``rows`` is stored.
+        """
+        marks = ", ".join("?" * len(_POINT_COLUMNS.split(",")))
+        with _damage_named(self.path), self._connection:
+            self._connection.executemany(
+                f"INSERT INTO points ({_POINT_COLUMNS}) VALUES ({marks})", [_record(row) for row in rows]
+            )
+
+    def add_stage(self, row: StageRow) -> None:
+        """Commit a finished preparation; one that is there already stays as it is."""
+        record = (row.key, row.stage, _dump(row.values), _dump(row.notes), row.wall_s, row.cpu_s, utc_now())
+        with _damage_named(self.path), self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO stages VALUES (?, ?, ?, ?, ?, ?, ?)", record)
+
+    def digest(self) -> str:
+        """sha256 of all results: everything but times, tries and dates."""
+        return canonical_hash(
+            [
+                {
+                    "key": row.key,
+                    "index": row.index,
+                    "status": row.status,
+                    "values": dict(row.values),
+                    "metrics": dict(row.metrics),
+                    "correct": None if row.correct is None else np.packbits(row.correct).tobytes().hex(),
+                }
+                for row in self.rows()
+            ]
+        )
+
+
+def create_ledger(path: Path, study: Mapping[str, Any]) -> Ledger:
+    """New ledger of a resolved study; a file that a killed run left without tables is taken over.
+
+    Raises:
+        StudyError: the file holds something already, or cannot be written.
+    """
+    with _damage_named(path):
+        connection = sqlite3.connect(path, isolation_level="DEFERRED", timeout=30)
+        try:
+            if not _is_empty(connection):
+                raise StudyError(f"{path}: exists and is not empty; give another --out folder, or --resume")
+            _durable(connection)
+            _write_tables(connection, study)
+        except BaseException:
+            connection.close()
+            raise
+    return Ledger(path, connection)
 
 
 def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
-    """Ledger that exists; also during a run, read-only.
+    """Ledger that exists; may be read while a run writes it.
 
     Raises:
-        StudyError: missing, torn, not a ledger, or of another schema; the sentence says which.
+        StudyError: missing, torn, not a ledger, or of another schema or model version; the sentence says which.
     """
-    raise NotImplementedError
+    if not path.is_file():
+        raise StudyError(f"{path}: no such ledger; give the --out folder of a study")
+    mode = "ro" if read_only else "rw"
+    with _damage_named(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
+        try:
+            _check_file(path, connection)
+            if not read_only:
+                _durable(connection)
+            ledger = Ledger(path, connection)
+            _check_versions(path, ledger.meta(), read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return ledger
+
+
+def is_unwritten(path: Path) -> bool:
+    """Whether a killed run left no table in the file yet (or no file at all)."""
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with _damage_named(path), closing(sqlite3.connect(path)) as connection:
+        return _is_empty(connection)
+
+
+def pack_bits(correct: NDArray[np.bool_]) -> bytes:
+    """Eight images a byte, first image in the highest bit."""
+    return np.packbits(correct).tobytes()
+
+
+def unpack_bits(packed: bytes, n_images: int) -> NDArray[np.bool_]:
+    """Inverse of ``pack_bits``; (n_images,) bool."""
+    return np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=n_images).astype(np.bool_)
+
+
+def utc_now() -> str:
+    """Time for ``created_at``."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise StudyError(f"{path}: refused a result ({error}); another run may have written it, use --resume") from None
+    except sqlite3.Error as error:
+        raise StudyError(
+            f"{path}: cannot be used as a ledger ({error}); it is damaged, locked, not a spikeloop ledger, or the "
+            "disk is full: restore it from a copy, or give another --out folder"
+        ) from None
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def _durable(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _write_tables(connection: sqlite3.Connection, study: Mapping[str, Any]) -> None:
+    meta = {
+        "schema": SCHEMA,
+        "study": dict(study),
+        "study_hash": canonical_hash(dict(study)),
+        "model_version": MODEL_VERSION,
+        "created_at": utc_now(),
+    }
+    # One transaction: after a kill there is the whole schema with its meta data, or nothing.
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [(name, _dump(value)) for name, value in meta.items()])
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.commit()
+
+
+def _check_file(path: Path, connection: sqlite3.Connection) -> None:
+    if _is_empty(connection):
+        raise StudyError(f"{path}: an empty ledger; run the study with --resume")
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != _APPLICATION_ID:
+        raise StudyError(f"{path}: an SQLite file, but not a spikeloop ledger; give another --out folder")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StudyError(f"{path}: damaged ({verdict.splitlines()[0]}); restore it from a copy")
+
+
+def _check_versions(path: Path, meta: Mapping[str, Any], *, read_only: bool) -> None:
+    if meta.get("schema") != SCHEMA:
+        raise StudyError(
+            f"{path}: ledger schema {meta.get('schema')}, this version reads schema {SCHEMA}; give another --out folder"
+        )
+    if not read_only and meta.get("model_version") != MODEL_VERSION:
+        raise StudyError(
+            f"{path}: made by model version {meta.get('model_version')}, this is version {MODEL_VERSION} and its "
+            "numbers differ; give another --out folder"
+        )
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _record(row: Row) -> tuple[Any, ...]:
+    return (
+        row.key,
+        row.index,
+        row.status,
+        row.reason,
+        _dump(dict(row.values)),
+        _dump(dict(row.config)),
+        _dump(dict(row.metrics)),
+        0 if row.correct is None else int(row.correct.size),
+        None if row.correct is None else pack_bits(row.correct),
+        _dump(dict(row.seeds)),
+        _dump(dict(row.versions)),
+        row.wall_s,
+        row.cpu_s,
+        row.tries,
+        row.created_at,
+    )
+
+
+def _row(record: tuple[Any, ...]) -> Row:
+    key, index, status, reason, axes, config, metrics, n_images, correct, seeds, versions, *rest = record
+    wall_s, cpu_s, tries, created_at = rest
+    return Row(
+        index=index,
+        key=key,
+        status=status,
+        reason=reason,
+        values=json.loads(axes),
+        config=json.loads(config),
+        metrics=json.loads(metrics),
+        correct=None if correct is None else unpack_bits(correct, n_images),
+        seeds=json.loads(seeds),
+        versions=json.loads(versions),
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        tries=tries,
+        created_at=created_at,
+    )

@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+import yaml
+from pydantic import Field, model_validator
 
-from spikeloop.simulator.spec import Spec
+from spikeloop.simulator.config import HardwareConfig, resolve_yaml
+from spikeloop.simulator.errors import ConfigError, StudyError
+from spikeloop.simulator.spec import Spec, SpecT, canonical_hash, validate_spec
+from spikeloop.simulator.strict_yaml import read_yaml
 
 from .pareto import Objective
 
 Scalar = int | float | str | bool
 
+#: Metrics that a study may be judged by.
+METRICS = (
+    "accuracy",
+    "energy_fJ",
+    "latency_ns",
+    "interval_ns",
+    "area_um2",
+    "edap_J_s_mm2",
+    "edap_interval_J_s_mm2",
+    "tops",
+    "tops_per_W",
+    "tops_per_mm2",
+    "cycles",
+)
+
 
 class RangeAxis(Spec):
     """Integers ``low, low + step, ...`` up to and including ``high``."""
 
-    range: Annotated[list[int], Field(min_length=2, max_length=2)]
+    range: list[int] = Field(min_length=2, max_length=2)
     step: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _rises(self) -> RangeAxis:
+        if self.range[0] > self.range[1]:
+            raise ValueError(f"range {self.range} is empty; write [low, high] with low <= high")
+        return self
+
+    def values(self) -> list[int]:
+        """Values of the axis in rising order."""
+        return list(range(self.range[0], self.range[1] + 1, self.step))
 
 
 class Log2Axis(Spec):
     """Powers of two from ``low`` to ``high``, both included."""
 
-    log2: Annotated[list[int], Field(min_length=2, max_length=2)]
+    log2: list[int] = Field(min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def _powers(self) -> Log2Axis:
+        low, high = self.log2
+        if low < 1 or low > high or low & (low - 1) or high & (high - 1):
+            raise ValueError(f"log2 {self.log2} needs two rising powers of two, e.g. [32, 128]")
+        return self
+
+    def values(self) -> list[int]:
+        """Values of the axis in rising order."""
+        low, high = (value.bit_length() - 1 for value in self.log2)
+        return [1 << exponent for exponent in range(low, high + 1)]
 
 
 class Seeds(Spec):
@@ -40,9 +82,31 @@ class ObjectiveSpec(Spec):
     metric: str
     goal: Literal["max", "min"]
 
+    @model_validator(mode="after")
+    def _known(self) -> ObjectiveSpec:
+        if self.metric not in METRICS:
+            raise ValueError(f"no metric '{self.metric}'; {nearest(self.metric, METRICS)}")
+        return self
+
+
+def _default_objectives() -> list[ObjectiveSpec]:
+    return [ObjectiveSpec(metric="accuracy", goal="max"), ObjectiveSpec(metric="edap_J_s_mm2", goal="min")]
+
 
 class StudyConfig(Spec):
-    """A study file. ``load_study`` checks it as a whole."""
+    """A study file.
+
+    Attributes:
+        hardware: base design: a preset of hwconfigs/accelerators, a path, or (resolved) its content.
+        teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
+        student: base training of the students, in the same forms; the space changes single fields of it.
+        space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
+            names start with ``student.`` or ``hw.``.
+        tied: new axis name -> the axes that it sets to one value; ``hw.crossbar.size`` is built in.
+        images: test images of the accuracy run.
+        calibration_images: training images that calibrate the ADC ranges.
+        cycle_images: images of the cycle simulation.
+    """
 
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1)
@@ -51,35 +115,134 @@ class StudyConfig(Spec):
     teacher: str | dict[str, Any]
     student: str | dict[str, Any]
     space: dict[str, list[Scalar] | RangeAxis | Log2Axis] = Field(min_length=1)
-    tied: dict[str, list[str]] = {}
+    tied: dict[str, list[str]] = Field(default_factory=dict)
     search: Literal["grid", "exhaustive"] = "grid"
     seeds: Seeds = Seeds()
     images: int = Field(default=360, ge=1)
     calibration_images: int = Field(default=32, ge=1)
     cycle_images: int = Field(default=1, ge=1)
-    objectives: list[ObjectiveSpec] = [
-        ObjectiveSpec(metric="accuracy", goal="max"),
-        ObjectiveSpec(metric="edap_J_s_mm2", goal="min"),
-    ]
+    objectives: list[ObjectiveSpec] = Field(default_factory=_default_objectives, min_length=1)
+
+    @model_validator(mode="after")
+    def _objectives_differ(self) -> StudyConfig:
+        names = [item.metric for item in self.objectives]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"objective '{twice[0]}' is given twice; keep one")
+        return self
 
     def objective_list(self) -> tuple[Objective, ...]:
         """The objectives as the Pareto functions take them."""
         return tuple(Objective(metric=item.metric, goal=item.goal) for item in self.objectives)
 
+    def content_hash(self) -> str:
+        """sha256 of the whole study."""
+        return canonical_hash(self.resolved())
+
 
 def load_study(name_or_path: str) -> StudyConfig:
     """Study from a YAML path or the name of a shipped one, resolved: presets are written out.
 
+    Paths inside the file are looked up beside it, then from the working directory.
+
     Raises:
         ConfigError: one sentence: what is wrong, where, what is allowed.
     """
-    raise NotImplementedError
+    path = resolve_yaml(name_or_path, "studies")
+    study = resolve_study(validate_spec(StudyConfig, read_yaml(path), where=str(path)), where=str(path))
+    from .space import compile_space
+
+    try:
+        compile_space(study)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return study
+
+
+def resolve_study(study: StudyConfig, *, where: str = "study") -> StudyConfig:
+    """The same study with hardware, teacher and student written out in full.
+
+    Raises:
+        ConfigError: a preset does not exist or is wrong.
+    """
+    training = training_spec()
+    folder = Path(where).parent
+    resolved = {
+        "hardware": _written_out(HardwareConfig, study.hardware, "accelerators", f"{where}: hardware", folder),
+        "teacher": _written_out(training, study.teacher, "training", f"{where}: teacher", folder),
+        "student": _written_out(training, study.student, "training", f"{where}: student", folder),
+    }
+    return study.model_copy(update=resolved)
+
+
+def training_spec() -> type[Spec]:
+    """Record of a training file."""
+    from spikeloop.distill.config import TrainingConfig
+
+    return TrainingConfig
 
 
 def read_study_folder(out: Path) -> StudyConfig:
     """The study that a folder holds (its ``study.yaml``).
 
     Raises:
-        StudyError: the folder holds no study.
+        StudyError: the folder holds no study, or its ``study.yaml`` is damaged.
     """
-    raise NotImplementedError
+    path = out / "study.yaml"
+    if not path.is_file():
+        raise StudyError(f"{out}: holds no study (no study.yaml); give the --out folder of 'spikeloop explore'")
+    try:
+        return validate_spec(StudyConfig, read_yaml(path), where=str(path))
+    except ConfigError as error:
+        raise StudyError(f"{error}; the file was changed after the study began, restore it") from None
+
+
+def study_yaml(study: StudyConfig) -> str:
+    """Text of ``study.yaml``: the resolved study, readable by ``read_study_folder``."""
+
+    class Dumper(yaml.SafeDumper):
+        """SafeDumper without anchors and without exponents, which the strict loader refuses."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(float, _plain_float)
+    Dumper.add_representer(str, _quoted_trap)
+    text: str = yaml.dump(study.resolved(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
+    """Cure for an unknown name: the nearest one, or all of them."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(names)}"
+
+
+def _written_out(
+    cls: type[SpecT], value: str | dict[str, Any], folder: str, where: str, beside: Path
+) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return validate_spec(cls, value, where=where).resolved()
+    local = beside / value
+    try:
+        path = local if local.is_file() else resolve_yaml(value, folder)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return validate_spec(cls, read_yaml(path), where=str(path)).resolved()
+
+
+def _plain_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)
+    if "e" in text:
+        from decimal import Decimal
+
+        text = f"{Decimal(text):f}"
+        text = text if "." in text else f"{text}.0"
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _quoted_trap(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # Words and numbers that the strict loader refuses unquoted are written in quotes.
+    plain = value.replace("_", "a").replace(" ", "a").replace("-", "a").replace(".", "a")
+    risky = value.lower() in ("on", "off", "yes", "no", "y", "n") or not plain.isalnum() or value[:1].isdigit()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if risky else None)
