@@ -1,0 +1,70 @@
+"""What a network does on images it has not learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spikeloop.models.layers import QuantLayer
+from spikeloop.models.lif import MembraneGrid
+from spikeloop.models.zoo import SpikingNet
+
+from .encode import pixel_codes
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Fractions: accuracy, spikes per neuron and step, and stored membrane codes at either end of their range."""
+
+    accuracy: float
+    firing_rate: dict[str, float]
+    membrane_saturation: dict[str, float]
+
+
+@torch.no_grad()
+def evaluate(net: SpikingNet, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
+    """Evaluate in ``eval()``; a student computes on integers. The network is left in ``eval()``.
+
+    Raises:
+        DatasetError: the images do not fit the network.
+    """
+    net.eval()
+    codes, truth = image_codes(images, net), torch.from_numpy(labels)
+    names = net.lif_names()
+    quantised = isinstance(net.blocks[names[0]], QuantLayer)
+    correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for batch in torch.arange(len(truth)).split(_BATCH):
+        share = len(batch) / len(truth)
+        if quantised:
+            run = net.integer_run(codes[batch])
+            logits, spikes = run.logits, [layer.spikes for layer in run.layers.values()]
+            for name, layer in run.layers.items():
+                grid = cast(QuantLayer, net.blocks[name]).grid
+                saturated[name] += share * _at_limits(layer.stored, grid)
+        else:
+            output = net(codes[batch])
+            logits, spikes = output.logits.sum(0), list(output.spikes)
+        for name, part in zip(names, spikes, strict=True):
+            fired[name] += share * float(part.mean())
+        correct += int((logits.argmax(1) == truth[batch]).sum())
+    return Evaluation(accuracy=correct / len(truth), firing_rate=fired, membrane_saturation=saturated)
+
+
+def image_codes(images: NDArray[np.float32], net: SpikingNet) -> torch.Tensor:
+    """Input codes (N, C, H, W) float32 of images for the network.
+
+    Raises:
+        DatasetError: the images do not fit the network.
+    """
+    return torch.from_numpy(pixel_codes(images, net.plan.input).astype(np.float32))
+
+
+def _at_limits(stored: torch.Tensor, grid: MembraneGrid) -> float:
+    ends = (stored == grid.code_min) | (stored == grid.code_max)
+    return float(ends.double().mean())

@@ -1,0 +1,190 @@
+"""The training loop of teacher and student."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from spikeloop.models.zoo import SpikingNet, architecture, build_student, build_teacher
+from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationError
+
+from .config import TrainingConfig
+from .datasets import Dataset
+from .evaluate import evaluate, image_codes
+from .losses import total_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """State after an epoch; accuracies are fractions, of the network in ``eval()``.
+
+    ``firing_rate`` and ``membrane_saturation`` are fractions per LIF layer over the test images; a teacher's
+    membrane never saturates. ``train_accuracy`` counts the training forward passes of the epoch.
+    """
+
+    epoch: int
+    n_epochs: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+    firing_rate: dict[str, float]
+    membrane_saturation: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainResult:
+    """Trained network in ``eval()`` mode and its history; the last report is the result."""
+
+    net: SpikingNet
+    config: TrainingConfig
+    history: tuple[EpochReport, ...]
+    n_test: int
+    cpu_time_s: float
+
+    @property
+    def test_accuracy(self) -> float:
+        """Fraction of the test images classified correctly, in ``eval()``."""
+        return self.history[-1].test_accuracy
+
+
+Progress = Callable[[EpochReport], None]
+
+
+def train_teacher(config: TrainingConfig, dataset: Dataset, progress: Progress | None = None) -> TrainResult:
+    """Full-precision network trained with cross entropy.
+
+    Raises:
+        ConfigError: not a teacher's configuration.
+        DatasetError: the data set does not fit the network.
+        SimulationError: the loss stopped being finite; the layer is named.
+    """
+    if config.role != "teacher":
+        raise ConfigError(f"role is '{config.role}'; train_teacher takes role: teacher")
+    plan = architecture(config.network)
+    net = build_teacher(plan, n_timesteps=config.n_timesteps, neuron=config.neuron, seed=config.seed)
+    return _train(net, config, dataset, None, progress)
+
+
+def train_student(
+    config: TrainingConfig, dataset: Dataset, teacher: SpikingNet | None, progress: Progress | None = None
+) -> TrainResult:
+    """Quantised network that starts from the teacher's weights and is taught by it.
+
+    Without a teacher it starts from seeded random weights and the distillation losses must be off.
+
+    Raises:
+        ConfigError: not a student's configuration, or a teacher of another network.
+        DatasetError: the data set does not fit the network.
+        SimulationError: the loss stopped being finite; the layer is named.
+    """
+    if config.role != "student" or config.quantisation is None:
+        raise ConfigError(f"role is '{config.role}'; train_student takes role: student")
+    if teacher is None and config.losses.needs_teacher:
+        raise ConfigError("losses.logit_kd or losses.membrane_kd is above 0 without a teacher; name one in 'teacher'")
+    net = build_student(
+        architecture(config.network),
+        n_timesteps=config.n_timesteps,
+        neuron=config.neuron,
+        quantisation=config.quantisation,
+        seed=config.seed,
+    )
+    if teacher is not None:
+        if teacher.plan.name != config.network:
+            raise ConfigError(
+                f"the teacher is a '{teacher.plan.name}' and the student a '{config.network}'; match them"
+            )
+        net.load_state_dict(teacher.state_dict())
+    return _train(net, config, dataset, teacher, progress)
+
+
+def _train(
+    net: SpikingNet, config: TrainingConfig, dataset: Dataset, teacher: SpikingNet | None, progress: Progress | None
+) -> TrainResult:
+    started_s = time.process_time()
+    _check_classes(net, dataset)
+    codes = image_codes(dataset.train_images, net)
+    labels = torch.from_numpy(dataset.train_labels)
+    optimiser = _optimiser(net, config)
+    batches = -(-len(labels) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, config.epochs * batches))
+    shuffle = torch.Generator().manual_seed(config.seed)
+    taught = teacher is not None and config.losses.needs_teacher
+    history = []
+    for epoch in range(1, config.epochs + 1):
+        net.train()
+        net.freeze_statistics(epoch > config.epochs - config.frozen_epochs)
+        loss_sum, correct = 0.0, 0
+        for batch in torch.randperm(len(labels), generator=shuffle).split(config.batch_size):
+            output = net(codes[batch])
+            with torch.no_grad():
+                lesson = teacher(codes[batch]) if taught and teacher is not None else None
+            loss = total_loss(output, labels[batch], config.losses, lesson)
+            if not bool(torch.isfinite(loss)):
+                raise SimulationError(_not_finite(net, codes[batch], epoch))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            loss_sum += float(loss.detach()) * len(batch)
+            correct += int((output.logits.detach().mean(0).argmax(1) == labels[batch]).sum())
+        history.append(_report(net, dataset, config, epoch, loss_sum / len(labels), correct / len(labels)))
+        if progress is not None:
+            progress(history[-1])
+    return TrainResult(
+        net=net.eval(),
+        config=config,
+        history=tuple(history),
+        n_test=len(dataset.test_labels),
+        cpu_time_s=time.process_time() - started_s,
+    )
+
+
+def _report(
+    net: SpikingNet, dataset: Dataset, config: TrainingConfig, epoch: int, loss: float, train_accuracy: float
+) -> EpochReport:
+    result = evaluate(net, dataset.test_images, dataset.test_labels)
+    return EpochReport(
+        epoch=epoch,
+        n_epochs=config.epochs,
+        loss=loss,
+        train_accuracy=train_accuracy,
+        test_accuracy=result.accuracy,
+        firing_rate=result.firing_rate,
+        membrane_saturation=result.membrane_saturation,
+    )
+
+
+def _check_classes(net: SpikingNet, dataset: Dataset) -> None:
+    if dataset.n_classes != net.plan.classifier.classes:
+        raise DatasetError(
+            f"data set {dataset.name} has {dataset.n_classes} classes, network {net.plan.name} tells "
+            f"{net.plan.classifier.classes} apart; choose another network"
+        )
+
+
+def _optimiser(net: SpikingNet, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            net.parameters(), lr=config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _lr_factor(config: TrainingConfig, steps: int) -> Callable[[int], float]:
+    if config.cosine:
+        return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return lambda step: 1.0
+
+
+@torch.no_grad()
+def _not_finite(net: SpikingNet, codes: torch.Tensor, epoch: int) -> str:
+    names = (*net.lif_names(), net.plan.classifier.name)
+    output = net(codes)
+    sources = (*output.membranes, output.logits)
+    bad = [name for name, value in zip(names, sources, strict=True) if not bool(torch.isfinite(value).all())]
+    where = f"layer {bad[0]} is the first with a value that is not finite" if bad else "every layer is still finite"
+    return f"epoch {epoch}: the loss is not finite and {where}; lower lr or the loss weights"

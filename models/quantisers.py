@@ -1,0 +1,130 @@
+"""From real weights and batch-norm constants to the integers of the network file, with straight-through gradients."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+
+from spikeloop.simulator.network.quant import QuantSpec, quantise_codes, round_half_up
+from spikeloop.simulator.spec import Spec
+
+#: Largest shift that a network file holds for k and |e|.
+_MAX_SHIFT = 50
+
+
+class QuantisationSpec(Spec):
+    """Precision of a student: every stored number is an integer of these widths, sign included.
+
+    ``first_layer_bits`` and ``last_layer_bits`` apply to the layer that reads the input and to the
+    classifier; the layers between take ``weight_bits``. ``weight_scale`` puts the largest weight code at
+    the largest magnitude of the layer, or at its ``weight_percentile``.
+    """
+
+    weight_bits: int = Field(ge=2, le=32)
+    membrane_bits: int = Field(ge=2, le=32)
+    bn_bits: int = Field(default=8, ge=3, le=24)
+    guard_bits: int = Field(default=4, ge=0, le=16)
+    first_layer_bits: int = Field(default=8, ge=2, le=32)
+    last_layer_bits: int = Field(default=8, ge=2, le=32)
+    weight_scale: Literal["max", "percentile"] = "max"
+    weight_percentile: float = Field(default=99.0, gt=0, le=100)
+
+    def weight_spec(self, position: Literal["first", "inner", "last"]) -> QuantSpec:
+        """Quantiser of the weights of a layer at that position."""
+        bits = {"first": self.first_layer_bits, "inner": self.weight_bits, "last": self.last_layer_bits}[position]
+        return QuantSpec(bits=bits, scale=self.weight_scale, percentile=self.weight_percentile)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Value of the second argument, gradient to the first."""
+
+    @staticmethod
+    def forward(ctx: Any, real: torch.Tensor, quantised: torch.Tensor) -> torch.Tensor:
+        return quantised
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0], None
+
+
+def straight_through(real: torch.Tensor, quantised: torch.Tensor) -> torch.Tensor:
+    """``quantised`` in the forward pass; the gradient goes to ``real`` unchanged."""
+    value: torch.Tensor = _StraightThrough.apply(real, quantised)  # type: ignore[no-untyped-call]
+    return value
+
+
+def weight_step(weight: torch.Tensor, spec: QuantSpec) -> torch.Tensor:
+    """Scalar step s_w of a layer in float64: the scale's magnitude divided by the largest code."""
+    magnitudes = weight.detach().abs().double().flatten()
+    if spec.scale == "percentile":
+        rank = max(1, round(magnitudes.numel() * spec.percentile / 100))
+        largest = magnitudes.kthvalue(rank).values
+    else:
+        largest = magnitudes.max()
+    # A layer of zeros has no scale; any positive step gives codes 0.
+    return torch.where(largest > 0, largest, torch.ones_like(largest)) / spec.code_max
+
+
+def weight_codes(weight: torch.Tensor, step: torch.Tensor, spec: QuantSpec) -> torch.Tensor:
+    """Integer codes in float64, same shape as ``weight``: what the network file stores."""
+    codes: torch.Tensor = quantise_codes(weight.detach().double(), step, spec, torch)
+    return codes
+
+
+def fake_quantised_weight(weight: torch.Tensor, step: torch.Tensor, spec: QuantSpec) -> torch.Tensor:
+    """Codes in the dtype of ``weight``; gradient 1/step inside the range, 0 where the code is clipped."""
+    real = (weight / step.to(weight.dtype)).clamp(spec.code_min, spec.code_max)
+    return straight_through(real, weight_codes(weight, step, spec).to(weight.dtype))
+
+
+class FoldedBatchNorm(NamedTuple):
+    """I = rshift(m*P + (n << k), e); float64 (C,) tensors that hold integers."""
+
+    m: torch.Tensor
+    n: torch.Tensor
+    k: torch.Tensor
+    e: torch.Tensor
+
+    @property
+    def gain(self) -> torch.Tensor:
+        """Factor of the sum that the integers stand for."""
+        return self.m * 2.0 ** (-self.e)
+
+    @property
+    def offset(self) -> torch.Tensor:
+        """Constant that the integers stand for."""
+        return self.n * 2.0 ** (self.k - self.e)
+
+
+def fold_batch_norm(gain: torch.Tensor, offset: torch.Tensor, bn_bits: int) -> FoldedBatchNorm:
+    """Nearest mantissas and shifts of I = gain*P + offset, per channel (float64 (C,)), I on the guard grid.
+
+    Each channel has a floating-point gain m*2^-e with |m| in [2^(bn_bits-2), 2^(bn_bits-1)) and an offset
+    aligned to the same e. A gain too small to be aligned with its offset in exact arithmetic becomes 0.
+    """
+    mantissa, exponent = _normalised(gain, bn_bits)
+    e = -exponent
+    _, offset_exponent = torch.frexp(offset)
+    offset_exponent = offset_exponent.to(torch.float64)
+    lost = (mantissa == 0) | (e > _MAX_SHIFT) | (e + offset_exponent > _MAX_SHIFT)
+    m = torch.where(lost, 0.0, mantissa)
+    e = torch.where(lost, (bn_bits - 1 - offset_exponent).clamp(-_MAX_SHIFT, _MAX_SHIFT), e)
+    k = (offset_exponent + e - (bn_bits - 1)).clamp(min=0)
+    n: torch.Tensor = round_half_up(offset * 2.0 ** (e - k), torch)
+    spilt = n.abs() >= 2 ** (bn_bits - 1)
+    k = torch.where(spilt, k + 1, k)
+    n = torch.where(spilt, round_half_up(offset * 2.0 ** (e - k), torch), n)
+    k = torch.where(n == 0, 0.0, k)
+    return FoldedBatchNorm(m, n, k, e)
+
+
+def _normalised(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mantissa of ``bits`` bits, sign included, and exponent, so that x is about mantissa * 2^exponent."""
+    fraction, exponent = torch.frexp(x)
+    mantissa = round_half_up(fraction * 2.0 ** (bits - 1), torch)
+    # Rounding up can reach the next power of two.
+    spilt = mantissa.abs() >= 2 ** (bits - 1)
+    mantissa = torch.where(spilt, mantissa / 2, mantissa)
+    return mantissa, exponent.to(torch.float64) + spilt.to(torch.float64) - (bits - 1)

@@ -1,0 +1,131 @@
+"""The student in ``eval()`` computes the integers of its exported network, judged by plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.integer_network import Walk, walk
+
+from spikeloop.models.export import lif_node_name, to_network
+from spikeloop.models.layers import QuantLayer
+from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.quantisers import QuantisationSpec
+from spikeloop.models.zoo import (
+    Architecture,
+    Classifier,
+    Conv,
+    Dense,
+    SpikingNet,
+    SumPool,
+    architecture,
+    build_student,
+)
+from spikeloop.simulator.network.graph import BatchNormNode, InputNode, Network
+
+
+def shake(student: SpikingNet, seed: int) -> SpikingNet:
+    """Random batch-norm constants, gains of both signs, so that the neurons see everything."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in student.blocks.values():
+            if isinstance(block, QuantLayer):
+                fan = float(np.prod(block.geometry.weight_shape[1:]))
+                block.gamma.normal_(0.0, 1.0, generator=generator)
+                block.beta.normal_(0.3, 0.5, generator=generator)
+                block.running_mean.normal_(0.0, 0.1, generator=generator)
+                spread = float(block.weight.square().mean().sqrt()) * fan**0.5 * 0.3
+                block.running_var.uniform_(0.5 * spread**2, 2.0 * spread**2, generator=generator)
+            else:
+                block.bias.normal_(0.0, 0.1, generator=generator)
+    return student.eval()
+
+
+def assert_same(student: SpikingNet, network: Network, codes: np.ndarray) -> Walk:
+    truth = walk(network, codes)
+    run = student.integer_run(torch.from_numpy(codes.astype(np.float32)))
+    for name, layer in run.layers.items():
+        node = lif_node_name(name)
+        np.testing.assert_array_equal(layer.spikes.numpy(), truth.spikes[node])
+        np.testing.assert_array_equal(layer.stored.numpy(), truth.membranes[node])
+        np.testing.assert_array_equal(layer.membrane.numpy(), truth.before_reset[node])
+    np.testing.assert_array_equal(run.logits.numpy(), truth.logits)
+    return truth
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_demo_student_equals_the_integer_walk_where_it_is_delicate(reset):
+    quantisation = QuantisationSpec(weight_bits=3, membrane_bits=3, bn_bits=6, guard_bits=2)
+    plan = architecture("demo")
+    student = build_student(plan, n_timesteps=4, neuron=NeuronSpec(reset=reset), quantisation=quantisation, seed=1)
+    network = to_network(shake(student, 2), "demo")
+    codes = np.random.default_rng(3).integers(0, 2**plan.input.bits, (12, *plan.input.shape))
+    truth = assert_same(student, network, codes)
+    negative_gains = sum(int((node.m < 0).sum()) for node in network.nodes if isinstance(node, BatchNormNode))
+    assert truth.ties_at_threshold >= 20
+    assert truth.ties_to_even >= 20
+    assert truth.negative_membranes >= 100
+    assert truth.saturated_low >= 20
+    assert truth.saturated_high >= 20
+    assert negative_gains >= 10
+    assert len(np.unique(truth.logits, axis=0)) == 12
+
+
+def test_forward_in_eval_is_the_integer_run_in_real_units():
+    quantisation = QuantisationSpec(weight_bits=4, membrane_bits=4)
+    student = build_student(architecture("demo"), n_timesteps=3, neuron=NeuronSpec(), quantisation=quantisation, seed=5)
+    shake(student, 6)
+    codes = torch.randint(0, 16, (7, 1, 8, 8), generator=torch.Generator().manual_seed(7)).float()
+    output, run = student(codes), student.integer_run(codes)
+    scale = student.blocks["fc"].scale()
+    torch.testing.assert_close(output.logits.sum(0).double() / scale, run.logits.double(), rtol=0, atol=1e-3)
+    for spikes, membrane, layer in zip(output.spikes, output.membranes, run.layers.values(), strict=True):
+        assert torch.equal(spikes.double(), layer.spikes)
+        assert torch.equal(membrane.double() * student.blocks["conv1"].grid.theta, layer.membrane)
+
+
+@st.composite
+def students(draw) -> tuple[SpikingNet, np.ndarray]:
+    signed, static = draw(st.booleans()), draw(st.booleans())
+    bits = draw(st.integers(2, 6)) if signed else draw(st.integers(1, 8))
+    shape = (draw(st.integers(1, 3)), draw(st.integers(4, 7)), draw(st.integers(4, 7)))
+    layers = [Conv(name="a", channels=draw(st.integers(1, 5)), kernel=draw(st.sampled_from([1, 3])), stride=1)]
+    layers += [SumPool(name="p", kernel=draw(st.integers(2, 3)))] if draw(st.booleans()) else []
+    layers += [Conv(name="b", channels=3, kernel=3, stride=draw(st.integers(1, 2)))] if draw(st.booleans()) else []
+    layers += [Dense(name="d", features=6)] if draw(st.booleans()) else []
+    layers += [Classifier(name="f", classes=4)]
+    plan = Architecture(
+        name="drawn",
+        input=InputNode(name="input", shape=shape, bits=bits, signed=signed, static=static),
+        layers=tuple(layers),
+    )
+    leak_shift = draw(st.integers(0, 3))
+    neuron = NeuronSpec(
+        leak_mul=draw(st.integers(0, 2**leak_shift)),
+        leak_shift=leak_shift,
+        reset=draw(st.sampled_from(["hard", "soft"])),
+    )
+    quantisation = QuantisationSpec(
+        weight_bits=draw(st.integers(2, 8)),
+        membrane_bits=draw(st.integers(2, 9)),
+        bn_bits=draw(st.integers(3, 12)),
+        guard_bits=draw(st.integers(0, 5)),
+        first_layer_bits=draw(st.integers(2, 8)),
+        last_layer_bits=draw(st.integers(2, 8)),
+        weight_scale=draw(st.sampled_from(["max", "percentile"])),
+        weight_percentile=90.0,
+    )
+    seed = draw(st.integers(0, 2**20))
+    n_timesteps = draw(st.integers(1, 4))
+    student = build_student(plan, n_timesteps=n_timesteps, neuron=neuron, quantisation=quantisation, seed=seed)
+    low = -(2 ** (bits - 1)) if signed else 0
+    lead = (3,) if static else (n_timesteps, 3)
+    codes = np.random.default_rng(seed).integers(low, low + 2**bits, (*lead, *shape))
+    return shake(student, seed), codes
+
+
+@settings(max_examples=60, deadline=None)
+@given(students())
+def test_random_students_equal_the_integer_walk(drawn):
+    student, codes = drawn
+    assert_same(student, to_network(student, "drawn"), codes)
