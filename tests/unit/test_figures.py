@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_study import synthetic_point, synthetic_study
+
+from spikeloop.codesign import figures
+from spikeloop.codesign.results import StudyResults
+
+STUDY = synthetic_study()
+
+
+def _dominates(a: figures.CurvePoint, b: figures.CurvePoint) -> bool:
+    return a.x <= b.x and a.y >= b.y and (a.x < b.x or a.y > b.y)
+
+
+def test_every_design_is_drawn_once_and_front_points_dominate_nothing_of_the_front() -> None:
+    table = figures.edap_table(STUDY)
+    drawn = [p.label for p in (*table.dominated, *table.front)]
+    assert sorted(drawn) == sorted(p.name for p in STUDY.points)
+    assert not any(_dominates(a, b) for a in table.front for b in table.front)
+    assert all(any(_dominates(f, d) for f in table.front) for d in table.dominated)
+
+
+def test_step_line_rises_from_cheap_to_dear_and_no_design_lies_above_it() -> None:
+    table = figures.edap_table(STUDY)
+    xs, ys = zip(*table.steps, strict=True)
+    assert list(xs) == sorted(xs)
+    assert list(ys) == sorted(ys)
+    for point in (*table.dominated, *table.front):
+        reached = max((y for x, y in table.steps if x <= point.x), default=-math.inf)
+        assert point.y <= reached
+
+
+@settings(max_examples=40, deadline=None)
+@given(order=st.permutations(list(range(len(STUDY.points)))))
+def test_tables_do_not_depend_on_the_order_of_the_ledger(order: list[int]) -> None:
+    shuffled = dataclasses.replace(STUDY, points=tuple(STUDY.points[i] for i in order))
+    assert figures.edap_table(shuffled) == figures.edap_table(STUDY)
+    assert figures.membrane_table(shuffled) == figures.membrane_table(STUDY)
+    assert figures.adc_table(shuffled) == figures.adc_table(STUDY)
+
+
+def test_picked_design_is_marked_in_per_cent_with_its_interval() -> None:
+    picked = STUDY.picked
+    table = figures.edap_table(STUDY)
+    assert picked is not None
+    assert table.picked is not None
+    assert picked.accuracy is not None
+    assert picked.ci95 is not None
+    assert table.picked.y == pytest.approx(100 * picked.accuracy)
+    assert (table.picked.low, table.picked.high) == pytest.approx((100 * picked.ci95[0], 100 * picked.ci95[1]))
+    assert table.picked.label == picked.name
+
+
+def test_membrane_curves_hold_the_hardware_still() -> None:
+    picked = STUDY.picked
+    assert picked is not None
+    curves = figures.membrane_table(STUDY)
+    assert [c.name for c in curves] == ["2-bit weights", "3-bit weights", "4-bit weights"]
+    for curve in curves:
+        assert [p.x for p in curve.points] == [2, 3, 4, 6]
+        assert all(p.label.endswith(f"{picked.rows}x{picked.cols} ADC{picked.adc_bits}") for p in curve.points)
+
+
+def test_adc_curves_hold_the_network_still_and_are_sorted_by_crossbar_size() -> None:
+    picked = STUDY.picked
+    assert picked is not None
+    curves = figures.adc_table(STUDY)
+    assert [c.name for c in curves] == ["64 x 64 cells", "128 x 128 cells"]
+    for curve in curves:
+        assert [p.x for p in curve.points] == [3, 4, 5, 6]
+        assert all(p.label.startswith(f"W{picked.weight_bits} V{picked.membrane_bits} ") for p in curve.points)
+
+
+@pytest.mark.parametrize(("quantity", "field", "scale"), [("energy", "energy_fJ", 1e-6), ("area", "area_um2", 1e-6)])
+def test_stacked_parts_add_up_to_the_whole(quantity: figures.Quantity, field: str, scale: float) -> None:
+    table = figures.breakdown_table(STUDY.front, quantity)
+    for number, point in enumerate(STUDY.front):
+        whole = math.fsum(getattr(part, field) for part in point.components) * scale
+        assert math.fsum(values[number] for values in table.values) == pytest.approx(whole, rel=1e-12)
+
+
+def test_small_components_are_drawn_together_as_other() -> None:
+    table = figures.breakdown_table(STUDY.front, "energy")
+    assert table.parts[0] == "adc"
+    assert table.parts[-1] == "other"
+    assert not {"io", "global"} & set(table.parts)
+
+
+def test_latency_bars_keep_network_order_and_add_up_to_the_latency() -> None:
+    picked = STUDY.picked
+    assert picked is not None
+    table = figures.latency_table(picked)
+    assert table.bars == ("conv1", "conv2", "conv3", "classifier", "shared")
+    assert math.fsum(table.values[0]) == pytest.approx(picked.latency_ns / 1e3, rel=1e-12)
+
+
+def test_every_figure_is_written_as_png_and_svg_with_units_on_its_axes(tmp_path: Path) -> None:
+    written = figures.draw_figures(STUDY, tmp_path / "figures")
+    stems = [path.stem for path in written if path.suffix == ".png"]
+    assert stems == [
+        "accuracy_edap",
+        "accuracy_membrane_bits",
+        "accuracy_adc_bits",
+        "energy_breakdown",
+        "area_breakdown",
+        "latency_layers",
+    ]
+    labels = {
+        path.stem: " ".join(
+            "".join(text.itertext()) for text in ElementTree.parse(path).iter() if text.tag.endswith("}text")
+        )
+        for path in written
+        if path.suffix == ".svg"
+    }
+    units = {
+        "accuracy_edap": "J s mm²",
+        "energy_breakdown": "(nJ)",
+        "area_breakdown": "(mm²)",
+        "latency_layers": "(us)",
+    }
+    assert all(unit in labels[stem] for stem, unit in units.items())
+    assert all("accuracy on simulated hardware (%)" in labels[stem] for stem in stems if stem.startswith("accuracy"))
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written if path.suffix == ".png")
+
+
+def test_same_results_draw_the_same_bytes(tmp_path: Path) -> None:
+    first = figures.draw_figures(STUDY, tmp_path / "a")
+    second = figures.draw_figures(STUDY, tmp_path / "b")
+    assert [a.read_bytes() for a in first] == [b.read_bytes() for b in second]
+
+
+def test_study_without_data_has_cost_figures_only(tmp_path: Path) -> None:
+    written = figures.draw_figures(synthetic_study(with_accuracy=False), tmp_path)
+    assert {path.stem for path in written} == {"energy_breakdown", "area_breakdown", "latency_layers"}
+
+
+def test_empty_study_draws_nothing(tmp_path: Path) -> None:
+    empty = StudyResults(name="none", study_hash="0", points=(), pick_reason="no design has a result yet")
+    assert figures.draw_figures(empty, tmp_path) == ()
+
+
+def test_long_front_is_thinned_but_keeps_both_ends_and_the_picked_design(tmp_path: Path) -> None:
+    points = [
+        dataclasses.replace(
+            synthetic_point(2, 2, 64, 3), name=f"d{i}", edap_J_s_mm2=float(i), on_front=True, picked=i == 17
+        )
+        for i in range(1, 41)
+    ]
+    study = dataclasses.replace(STUDY, points=tuple(points))
+    names = [p.name for p in figures._bar_points(study)]
+    assert len(names) <= 15
+    assert {"d1", "d17", "d40"} <= set(names)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from synthetic_study import synthetic_study
+
+from spikeloop.codesign.report import render_report, report_plots, write_report
+from spikeloop.codesign.results import StudyResults
+
+STUDY = synthetic_study()
+
+
+class _Page(HTMLParser):
+    """Tags and visible text of a page, as a browser would take them apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._hidden = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._hidden = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_report(STUDY)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> _Page:
+    parsed = _Page()
+    parsed.feed(html)
+    return parsed
+
+
+def test_report_has_two_scripts_and_loads_nothing(page: _Page) -> None:
+    assert sum(tag == "script" for tag, _ in page.tags) == 2  # plotly once, the plots once
+    assert not any({"src", "href", "srcset"} & set(attrs) for _, attrs in page.tags)
+    policy = next(
+        a["content"] for t, a in page.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_plotly_is_embedded_once(html: str) -> None:
+    from plotly.offline import get_plotlyjs
+
+    assert html.count(get_plotlyjs()) == 1
+
+
+def test_hostile_texts_stay_text(html: str, page: _Page) -> None:
+    text = " ".join(page.texts)
+    assert "<b>against</b>" in text
+    assert "</script><script>alert(1)</script>" in text
+    assert "<script>alert(1)" not in html
+
+
+def test_hostile_texts_cannot_leave_the_plot_script() -> None:
+    point = dataclasses.replace(STUDY.points[0], settings={"<img src=x onerror=alert(1)>": "</script>"})
+    study = dataclasses.replace(STUDY, points=(point, *STUDY.points[1:]))
+    script = render_report(study).rsplit("<script>", 1)[1]
+    assert script.count("</script>") == 1
+    assert "<img" not in script
+    hover = json.dumps(report_plots(study))
+    assert "&lt;img" in hover
+
+
+def test_front_table_names_every_front_design_and_a_unit_in_every_header(html: str, page: _Page) -> None:
+    assert all(f"<td>{p.name}</td>" in html for p in STUDY.points)
+    for header in ("energy (nJ)", "latency (us)", "area (mm²)", "EDAP (J s mm²)", "accuracy (%)", "ADC (bit)"):
+        assert header in page.texts
+
+
+def test_report_says_what_to_build_why_and_how_it_was_made(page: _Page) -> None:
+    text = " ".join(page.texts)
+    picked = STUDY.picked
+    assert picked is not None
+    assert f"Build {picked.name}." in text
+    assert STUDY.pick_reason in text
+    assert STUDY.study_hash in text
+    assert "spikesim2023" in text
+    assert "scaled from 65 nm" in text
+    assert "spikeloop explore study.yaml" in text
+    assert "96.0 to 99.0" in text  # the teacher's interval
+
+
+def test_plot_of_the_front_is_a_step_line_over_a_log_axis() -> None:
+    plot = report_plots(STUDY)["edap"]
+    lines = [trace for trace in plot["data"] if trace.get("mode") == "lines"]
+    assert [trace["line"]["shape"] for trace in lines] == ["hv"]
+    assert plot["layout"]["xaxis"]["type"] == "log"
+    assert sum(len(t["x"]) for t in plot["data"] if t["mode"] == "markers") == len(STUDY.points) + 1
+
+
+def test_same_results_give_the_same_bytes_without_a_clock(tmp_path: Path, html: str) -> None:
+    write_report(tmp_path / "report.html", synthetic_study())
+    assert (tmp_path / "report.html").read_text("utf-8") == html
+    own = html.split("</style>")[0] + html.rsplit("</head>", 1)[1]
+    assert not re.search(r"\b20\d\d-\d\d-\d\d", own)
+
+
+def test_empty_study_still_makes_a_page() -> None:
+    empty = StudyResults(name="none", study_hash="0", points=(), pick_reason="no design has a result yet")
+    text = render_report(empty)
+    assert "no design has a result yet" in text
+    assert "No design was picked" in text
