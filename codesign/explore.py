@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from .pareto import Choice
-from .study import StudyConfig
+from spikeloop.simulator.errors import SimulationError, SpikeloopError, StudyError
+
+from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
+from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
+from .ledger import Ledger, Row, StageRow, Status, unpack_bits, utc_now
+from .pareto import Choice, Objective, front, knee, write_front_csv
+from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
+from .provenance import versions
+from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
+from .study import StudyConfig, resolve_study
+
+#: Designs that one task evaluates; fixed, so that the work is cut alike for any number of workers.
+BATCH = 4
+# Rough times of the digits demo on one core, docs/studies.md; only --dry-run uses them.
+_TEACHER_S, _STUDENT_S, _POINT_S = 30.0, 20.0, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +67,19 @@ class StudySummary:
 
 
 def dry_run(study: StudyConfig, *, workers: int = 1) -> StudyPlan:
-    """Size of a study, and a rough time (states its assumption in docs/studies.md).
+    """Size of a study, and a rough time (its assumption stands in docs/studies.md).
 
     Raises:
         ConfigError: the study is wrong.
     """
-    raise NotImplementedError
+    plan = make_plan(resolve_study(study))
+    n_run = len(plan.points) - plan.n_infeasible
+    return StudyPlan(
+        n_points=len(plan.points),
+        n_infeasible=plan.n_infeasible,
+        n_students=len(plan.students),
+        estimated_s=_TEACHER_S + (len(plan.students) * _STUDENT_S + n_run * _POINT_S) / workers,
+    )
 
 
 def run_study(
@@ -68,14 +89,231 @@ def run_study(
     workers: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
+    stages: Stages | None = None,
 ) -> StudySummary:
     """Run a study into the folder ``out``: ``study.yaml``, ``ledger.sqlite``, ``front.csv``, ``cache/``.
 
     ``workers=1`` runs in this process, more in a pool of that many processes; the outputs are the same.
     Ctrl-C once finishes the running points and saves (``interrupted``); twice raises KeyboardInterrupt.
+    ``stages`` replaces the training and the simulation, for tests.
 
     Raises:
         ConfigError: the study is wrong; nothing is written.
         StudyError: the folder holds another study, or this one and ``resume`` is False; nothing is written.
+        SimulationError: the teacher could not be trained.
     """
-    raise NotImplementedError
+    start = time.perf_counter()
+    plan = make_plan(resolve_study(study))
+    work = stages or real_stages()
+    work.check(plan.study)
+    with open_folder(plan.study, out, resume=resume) as ledger:
+        run = _Run(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
+        with catch_interrupts() as interrupts:
+            if run.missing:
+                executor = make_executor(workers)
+                try:
+                    run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
+                finally:
+                    executor.close()
+        return _finish(plan, ledger, out, run, interrupted=interrupts.stopped(), start=start)
+
+
+class _Run:
+    """One run of a study: what is missing, and what to do when something ends."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, cache: Path, stages: Stages, progress: Progress) -> None:
+        self._plan, self._ledger, self._cache, self._stages, self._progress = plan, ledger, cache, stages, progress
+        self._versions = versions()
+        finished = ledger.keys()
+        if stray := finished - {planned.key for planned in plan.points}:
+            raise StudyError(
+                f"{ledger.path}: holds {len(stray)} points of other inputs than today's; the technology file was "
+                "changed since the study began: give another --out folder"
+            )
+        self.n_resumed = sum(1 for planned in plan.points if planned.key in finished)
+        unfinished = [planned for planned in plan.points if planned.key not in finished]
+        ledger.add(self._row(planned, _impossible(planned), 1) for planned in unfinished if planned.reason)
+        self.missing = {planned.point.index: planned for planned in unfinished if not planned.reason}
+        self._n_students = len({planned.student_key for planned in self.missing.values()})
+        self._n_students_done = 0
+
+    def first_tasks(self) -> list[Task]:
+        """The teacher; what follows from it is added when it is there."""
+        study = self._plan.study
+        job = TeacherJob(
+            key=self._plan.teacher_key,
+            training=_mapping(study.teacher),
+            dataset=study.dataset,
+            seed=study.seeds.training,
+            folder=self._folder("teacher", self._plan.teacher_key),
+        )
+        self._report("teacher", 0, 1, "teacher")
+        return [Task(work=self._stages.teacher, items=(job,))]
+
+    def on_done(self, outcome: Outcome) -> Iterable[Task]:
+        """Commit what ended; the tasks that became possible."""
+        job = outcome.task.items[0]
+        if isinstance(job, TeacherJob):
+            return self._after_teacher(job, outcome)
+        if isinstance(job, StudentJob):
+            return self._after_student(job, outcome)
+        self._after_points(outcome)
+        return ()
+
+    def _after_teacher(self, job: TeacherJob, outcome: Outcome) -> list[Task]:
+        if outcome.results is None:
+            if isinstance(outcome.error, SpikeloopError):
+                raise outcome.error
+            raise SimulationError(f"the teacher could not be trained ({_cause(outcome)}); nothing else can run")
+        self._commit_stage("teacher", job.key, {}, outcome.results[0])
+        self._report("teacher", 1, 1, f"teacher {_accuracy_text(outcome.results[0])}")
+        needed = {planned.student_key for planned in self.missing.values()}
+        self._report("students", 0, self._n_students, "students")
+        return [self._student_task(job, student) for student in self._plan.students if student.key in needed]
+
+    def _student_task(self, teacher: TeacherJob, student: PlannedStudent) -> Task:
+        job = StudentJob(
+            key=student.key,
+            values=dict(student.values),
+            training=dict(student.training),
+            dataset=teacher.dataset,
+            seed=teacher.seed,
+            teacher_folder=teacher.folder,
+            folder=self._folder("student", student.key),
+        )
+        return Task(work=self._stages.student, items=(job,))
+
+    def _after_student(self, job: StudentJob, outcome: Outcome) -> list[Task]:
+        points = [planned for planned in self.missing.values() if planned.student_key == job.key]
+        self._n_students_done += 1
+        if outcome.results is None:
+            reason = f"its student could not be trained: {_cause(outcome)}"
+            self._commit([(planned, _failed(planned, reason)) for planned in points], outcome.task.tries)
+            self._report("students", self._n_students_done, self._n_students, f"{_text(job.values)}: {reason}")
+            return []
+        self._commit_stage("student", job.key, job.values, outcome.results[0])
+        message = f"student {_text(job.values)} {_accuracy_text(outcome.results[0])}"
+        self._report("students", self._n_students_done, self._n_students, message)
+        jobs = [self._point_job(planned, job.folder) for planned in points]
+        return [Task(work=self._stages.points, items=batch) for batch in _batches(jobs)]
+
+    def _point_job(self, planned: PlannedPoint, student_folder: str) -> PointJob:
+        study = self._plan.study
+        return PointJob(
+            index=planned.point.index,
+            student_folder=student_folder,
+            hardware=_mapping(planned.config["hardware"]),
+            dataset=study.dataset,
+            images=study.images,
+            calibration_images=study.calibration_images,
+            cycle_images=study.cycle_images,
+            seed=study.seeds.simulation,
+        )
+
+    def _after_points(self, outcome: Outcome) -> None:
+        planned = [self.missing[job.index] for job in outcome.task.items]
+        if outcome.results is None:
+            results: list[PointResult] = [_failed(item, _cause(outcome)) for item in planned]
+        else:
+            results = list(outcome.results)
+        self._commit(list(zip(planned, results, strict=True)), outcome.task.tries)
+
+    def _commit(self, finished: list[tuple[PlannedPoint, PointResult]], tries: int) -> None:
+        self._ledger.add([self._row(planned, result, tries) for planned, result in finished])
+        for planned, _ in finished:
+            del self.missing[planned.point.index]
+        done = len(self._plan.points) - len(self.missing)
+        self._report("points", done, len(self._plan.points), "designs")
+
+    def _commit_stage(
+        self, stage: Literal["teacher", "student"], key: str, values: Mapping[str, Any], prepared: Prepared
+    ) -> None:
+        row = StageRow(
+            key=key, stage=stage, values=values, notes=prepared.notes, wall_s=prepared.wall_s, cpu_s=prepared.cpu_s
+        )
+        self._ledger.add_stage(row)
+
+    def _row(self, planned: PlannedPoint, result: PointResult, tries: int) -> Row:
+        found = {"network": result.network_hash} if result.network_hash else {}
+        return Row(
+            index=planned.point.index,
+            key=planned.key,
+            status=result.status,
+            reason=result.reason,
+            values=planned.point.values,
+            config=planned.config,
+            metrics=result.metrics,
+            correct=None if result.correct is None else unpack_bits(result.correct, result.n_images),
+            seeds=self._plan.study.seeds.resolved(),
+            versions={**self._versions, **found},
+            wall_s=result.wall_s,
+            cpu_s=result.cpu_s,
+            tries=tries,
+            created_at=utc_now(),
+        )
+
+    def _folder(self, stage: str, key: str) -> str:
+        return str(self._cache.absolute() / f"{stage}-{key[:16]}")
+
+    def _report(self, stage: Literal["teacher", "students", "points"], done: int, total: int, message: str) -> None:
+        self._progress(ProgressEvent(stage=stage, done=done, total=total, message=message))
+
+
+def _finish(plan: Plan, ledger: Ledger, out: Path, run: _Run, *, interrupted: bool, start: float) -> StudySummary:
+    rows = ledger.rows()
+    write_front_csv(out / FRONT_FILE, front(rows, plan.study.objective_list()))
+
+    def count(*statuses: Status) -> int:
+        return sum(1 for row in rows if row.status in statuses)
+
+    accuracy_and_cost = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
+    return StudySummary(
+        n_ok=count("ok"),
+        n_infeasible=count("infeasible"),
+        n_failed=count("failed", "timeout"),
+        n_missing=len(plan.points) - len(rows),
+        n_resumed=run.n_resumed,
+        interrupted=interrupted and bool(run.missing),
+        choice=knee(front(rows, accuracy_and_cost)),
+        wall_s=time.perf_counter() - start,
+    )
+
+
+def _batches(jobs: Sequence[PointJob]) -> Iterator[tuple[PointJob, ...]]:
+    for start in range(0, len(jobs), BATCH):
+        yield tuple(jobs[start : start + BATCH])
+
+
+def _impossible(planned: PlannedPoint) -> PointResult:
+    return PointResult(index=planned.point.index, status="infeasible", reason=planned.reason, wall_s=0.0, cpu_s=0.0)
+
+
+def _failed(planned: PlannedPoint, reason: str) -> PointResult:
+    return PointResult(index=planned.point.index, status="failed", reason=reason, wall_s=0.0, cpu_s=0.0)
+
+
+def _cause(outcome: Outcome) -> str:
+    if outcome.lost:
+        return f"its worker died {MAX_TRIES} times"
+    if isinstance(outcome.error, SpikeloopError):
+        return str(outcome.error)
+    return f"{type(outcome.error).__name__}: {outcome.error}"
+
+
+def _accuracy_text(prepared: Prepared) -> str:
+    accuracy = prepared.notes.get("accuracy")
+    return "ready" if accuracy is None else f"accuracy {100 * float(accuracy):.1f} %"
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.removeprefix('student.')}={value}" for name, value in values.items()) or "base"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected a resolved configuration, got {value!r}")
+    return value
+
+
+def _silent(_: ProgressEvent) -> None:
+    """Progress that nobody watches."""

@@ -283,7 +283,8 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(n_tables) == 0
 
 
 def _durable(connection: sqlite3.Connection) -> None:

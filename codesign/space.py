@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.errors import ConfigError
-from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
+from spikeloop.simulator.spec import Spec, validate_spec
 
 from .study import Log2Axis, RangeAxis, Scalar, StudyConfig, nearest, training_spec
 
@@ -23,7 +23,12 @@ BUILT_IN_TIES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {"hw.crossbar.size": ("hw.crossbar.rows", "hw.crossbar.cols")}
 )
 # The workload and the technology are equal for all points: a front that mixed them would compare nothing.
-_NO_AXES = frozenset({"hw.schema_version", "hw.name", "hw.source", "hw.technology"})
+_NO_AXES = frozenset(
+    {
+        *("hw.schema_version", "hw.name", "hw.source", "hw.technology"),
+        *("student.role", "student.dataset", "student.network", "student.teacher", "student.seed"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +125,6 @@ def apply_hardware(
     """
     raw = _with_values(base.resolved(), values, ties)
     return validate_spec(HardwareConfig, raw, where=_text(values))
-
-
-def hardware_fingerprint(base: HardwareConfig, values: Mapping[str, Scalar], space: Space) -> str:
-    """Hash of a design that may be invalid: the content hash where there is one."""
-    try:
-        return apply_hardware(base, values, ties=space._ties()).content_hash()
-    except ConfigError:
-        return canonical_hash(_with_values(base.resolved(), values, space._ties()))
 
 
 def leaf_paths(cls: type[BaseModel], prefix: str) -> tuple[str, ...]:
@@ -232,7 +229,9 @@ def _with_values(
             *folders, leaf = target.split(".")[1:]
             record = raw
             for folder in folders:
-                record = record.setdefault(folder, {})
+                if record.get(folder) is None:
+                    record[folder] = {}
+                record = record[folder]
             record[leaf] = value
     return raw
 

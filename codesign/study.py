@@ -165,12 +165,11 @@ def resolve_study(study: StudyConfig, *, where: str = "study") -> StudyConfig:
     Raises:
         ConfigError: a preset does not exist or is wrong.
     """
-    training = training_spec()
     folder = Path(where).parent
     resolved = {
         "hardware": _written_out(HardwareConfig, study.hardware, "accelerators", f"{where}: hardware", folder),
-        "teacher": _written_out(training, study.teacher, "training", f"{where}: teacher", folder),
-        "student": _written_out(training, study.student, "training", f"{where}: student", folder),
+        "teacher": _training(study, "teacher", where),
+        "student": _training(study, "student", where),
     }
     return study.model_copy(update=resolved)
 
@@ -216,6 +215,16 @@ def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
     """Cure for an unknown name: the nearest one, or all of them."""
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(names)}"
+
+
+def _training(study: StudyConfig, role: Literal["teacher", "student"], where: str) -> dict[str, Any]:
+    """Training of a role: data set and role must agree with the study, which also sets seed and teacher."""
+    value = study.teacher if role == "teacher" else study.student
+    training = _written_out(training_spec(), value, "training", f"{where}: {role}", Path(where).parent)
+    for name, wanted in (("role", role), ("dataset", study.dataset)):
+        if training[name] != wanted:
+            raise ConfigError(f"{where}: {role}: {name} is '{training[name]}', this study needs '{wanted}'; change one")
+    return {**training, "seed": study.seeds.training, "teacher": None}
 
 
 def _written_out(

@@ -1,0 +1,169 @@
+"""What a study has to do: every point with its key, and the students that the points share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from spikeloop.simulator.config import HardwareConfig
+from spikeloop.simulator.cost.technology import load_technology
+from spikeloop.simulator.errors import ConfigError
+from spikeloop.simulator.spec import Spec, canonical_hash
+from spikeloop.simulator.version import MODEL_VERSION
+
+from .space import Point, Space, compile_space
+from .study import Scalar, StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPoint:
+    """A point and everything that its result depends on; ``reason`` is set where it is infeasible."""
+
+    point: Point
+    key: str
+    student_key: str
+    config: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStudent:
+    """A student that some points share; ``training`` is its resolved training configuration."""
+
+    key: str
+    values: Mapping[str, Scalar]
+    training: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All points of a resolved study, in their order."""
+
+    study: StudyConfig
+    points: tuple[PlannedPoint, ...]
+    students: tuple[PlannedStudent, ...]
+
+    @property
+    def n_infeasible(self) -> int:
+        """Points whose configuration alone is impossible."""
+        return sum(1 for planned in self.points if planned.reason)
+
+    @cached_property
+    def teacher_key(self) -> str:
+        """Content hash of the teacher."""
+        return _teacher_key(self.study)
+
+
+def make_plan(study: StudyConfig) -> Plan:
+    """Plan of a resolved study.
+
+    Raises:
+        ConfigError: the space or the technology is wrong.
+    """
+    space = compile_space(study)
+    technology_hash = load_technology(space.hardware.technology).content_hash()
+    students: dict[str, PlannedStudent] = {}
+    points = []
+    lookup = _Lookup(study=study, space=space, technology_hash=technology_hash)
+    for point in space.points():
+        planned, student = lookup.plan(point)
+        points.append(planned)
+        if student is not None and not planned.reason:
+            students.setdefault(student.key, student)
+    return Plan(study, tuple(points), tuple(students.values()))
+
+
+class _Lookup:
+    """Plans points; remembers designs and students, of which there are fewer than points."""
+
+    def __init__(self, *, study: StudyConfig, space: Space, technology_hash: str) -> None:
+        self._study, self._space, self._technology_hash = study, space, technology_hash
+        self._hardware: dict[tuple[Scalar, ...], HardwareConfig | str] = {}
+        self._students: dict[tuple[Scalar, ...], PlannedStudent | str] = {}
+        self._teacher_key = _teacher_key(study)
+
+    def plan(self, point: Point) -> tuple[PlannedPoint, PlannedStudent | None]:
+        """The point with its key, and its student if there is one."""
+        student, hardware = self._student(point), self._design(point)
+        reason = "; ".join(part for part in (student, hardware) if isinstance(part, str))
+        planned = PlannedPoint(
+            point=point,
+            key=canonical_hash(self._identity(point, student, hardware)),
+            student_key="" if isinstance(student, str) else student.key,
+            config={
+                "hardware": None if isinstance(hardware, str) else hardware.resolved(),
+                "student": None if isinstance(student, str) else dict(student.training),
+                **self._run(),
+            },
+            reason=reason,
+        )
+        return planned, None if isinstance(student, str) else student
+
+    def _student(self, point: Point) -> PlannedStudent | str:
+        values = point.part("student")
+        place = tuple(values.values())
+        if place not in self._students:
+            try:
+                training = self._space.student_of(point)
+            except ConfigError as error:
+                self._students[place] = str(error)
+            else:
+                key = _student_key(self._study, self._teacher_key, training)
+                self._students[place] = PlannedStudent(key=key, values=values, training=training.resolved())
+        return self._students[place]
+
+    def _design(self, point: Point) -> HardwareConfig | str:
+        place = tuple(point.part("hw").values())
+        if place not in self._hardware:
+            try:
+                self._hardware[place] = self._space.hardware_of(point)
+            except ConfigError as error:
+                self._hardware[place] = str(error)
+        return self._hardware[place]
+
+    def _run(self) -> dict[str, Any]:
+        study = self._study
+        return {
+            "dataset": study.dataset,
+            "split": "test",
+            "images": study.images,
+            "calibration_images": study.calibration_images,
+            "cycle_images": study.cycle_images,
+        }
+
+    def _identity(self, point: Point, student: PlannedStudent | str, hardware: HardwareConfig | str) -> dict[str, Any]:
+        impossible = {"base": self._space.hardware.content_hash(), "values": dict(point.values)}
+        return {
+            "model_version": MODEL_VERSION,
+            "stage": "full",
+            "activity": "measured",
+            "technology": self._technology_hash,
+            "hardware": impossible if isinstance(hardware, str) else hardware.content_hash(),
+            "student": impossible if isinstance(student, str) else student.key,
+            "seeds": self._study.seeds.resolved(),
+            **self._run(),
+        }
+
+
+def _teacher_key(study: StudyConfig) -> str:
+    return canonical_hash(
+        {
+            "model_version": MODEL_VERSION,
+            "teacher": study.teacher,
+            "dataset": study.dataset,
+            "seed": study.seeds.training,
+        }
+    )
+
+
+def _student_key(study: StudyConfig, teacher_key: str, training: Spec) -> str:
+    return canonical_hash(
+        {
+            "teacher": teacher_key,
+            "student": training.resolved(),
+            "dataset": study.dataset,
+            "seed": study.seeds.training,
+        }
+    )

@@ -1,0 +1,279 @@
+"""The work of a study: teacher, students, and the evaluation of designs; each function runs in any process.
+
+Jobs and results are plain records that travel between processes. Results are cached by content: a student is
+trained once and shared by all designs that only differ in hardware.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from spikeloop.simulator.config import HardwareConfig
+from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, SpikeloopError
+from spikeloop.simulator.files import write_atomic
+from spikeloop.simulator.spec import validate_spec
+
+from .study import StudyConfig
+
+if TYPE_CHECKING:
+    from spikeloop.distill.datasets import Dataset
+    from spikeloop.simulator.network.graph import InputNode, Network
+    from spikeloop.simulator.network.spikes import SpikeTrain
+
+NETWORK_FILE = "network.safetensors"
+_DONE_FILE = "prepared.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherJob:
+    """Train the teacher into ``folder``."""
+
+    key: str
+    training: Mapping[str, Any]
+    dataset: str
+    seed: int
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentJob:
+    """Distil a student from the teacher in ``teacher_folder`` and write its network file into ``folder``."""
+
+    key: str
+    values: Mapping[str, Any]
+    training: Mapping[str, Any]
+    dataset: str
+    seed: int
+    teacher_folder: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A teacher or student that is ready; ``notes`` hold at least ``accuracy`` and ``n`` where they are known."""
+
+    notes: Mapping[str, Any]
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointJob:
+    """Evaluate the network in ``student_folder`` on one design."""
+
+    index: int
+    student_folder: str
+    hardware: Mapping[str, Any]
+    dataset: str
+    images: int
+    calibration_images: int
+    cycle_images: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointResult:
+    """What a point gave; ``correct`` is packed bits (``ledger.pack_bits``) of ``n_images`` images."""
+
+    index: int
+    status: Literal["ok", "infeasible", "failed"]
+    reason: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    correct: bytes | None = None
+    n_images: int = 0
+    network_hash: str = ""
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """The work functions of a study; all top-level, so that a pool can run them.
+
+    ``check`` refuses a study that the others could not run, before anything is written.
+    """
+
+    check: Callable[[StudyConfig], None]
+    teacher: Callable[[tuple[TeacherJob, ...]], Sequence[Prepared]]
+    student: Callable[[tuple[StudentJob, ...]], Sequence[Prepared]]
+    points: Callable[[tuple[PointJob, ...]], Sequence[PointResult]]
+
+
+def real_stages() -> Stages:
+    """Training by ``spikeloop.distill``, evaluation by ``spikeloop.simulator``."""
+    return Stages(check=check_data, teacher=prepare_teacher, student=prepare_student, points=evaluate_points)
+
+
+def prepare_teacher(jobs: tuple[TeacherJob, ...]) -> tuple[Prepared, ...]:
+    """Teachers, from the cache where they are there already."""
+    return tuple(cached(Path(job.folder), partial(_train_teacher, job)) for job in jobs)
+
+
+def prepare_student(jobs: tuple[StudentJob, ...]) -> tuple[Prepared, ...]:
+    """Students with their network files, from the cache where they are there already."""
+    return tuple(cached(Path(job.folder), partial(_train_student, job)) for job in jobs)
+
+
+def evaluate_points(jobs: tuple[PointJob, ...]) -> tuple[PointResult, ...]:
+    """Results of designs, one after the other; an error of one is its result."""
+    return tuple(evaluate_point(job, evaluate_design) for job in jobs)
+
+
+def evaluate_point(job: PointJob, work: Callable[[PointJob], PointResult]) -> PointResult:
+    """Result of ``work``; an exception becomes the status and the reason of this point alone."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        return work(job)
+    except (ConfigError, MappingError) as error:
+        status, reason = "infeasible", str(error)
+    except SpikeloopError as error:
+        status, reason = "failed", str(error)
+    except Exception as error:
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+    return PointResult(
+        index=job.index,
+        status="infeasible" if status == "infeasible" else "failed",
+        reason=reason,
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
+    )
+
+
+def evaluate_design(job: PointJob) -> PointResult:
+    """Accuracy and cost of one design.
+
+    Raises:
+        SpikeloopError: the design does not fit the network, or a file is damaged.
+    """
+    from spikeloop.simulator.metrics import to_json
+    from spikeloop.simulator.pipeline import evaluate
+
+    from .ledger import pack_bits
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    network = _network(str(Path(job.student_folder) / NETWORK_FILE))
+    hardware = validate_spec(HardwareConfig, dict(job.hardware), where="hardware")
+    evaluation = evaluate(
+        network,
+        hardware,
+        _spikes(job.dataset, "test", job.images, network.input),
+        seed=job.seed,
+        calibration=_spikes(job.dataset, "train", job.calibration_images, network.input),
+        cycle_images=job.cycle_images,
+    )
+    correct = evaluation.correct
+    return PointResult(
+        index=job.index,
+        status="ok",
+        metrics=to_json(evaluation.metrics),
+        correct=None if correct is None else pack_bits(correct),
+        n_images=0 if correct is None else int(correct.size),
+        network_hash=network.content_hash(),
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
+    )
+
+
+def cached(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Prepared:
+    """What ``build`` wrote into ``folder``; built aside and renamed, so that a folder is whole or absent."""
+    if (folder / _DONE_FILE).is_file():
+        return Prepared(**json.loads((folder / _DONE_FILE).read_text()))
+    wall, cpu = time.perf_counter(), time.process_time()
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        notes = dict(build(aside))
+        prepared = Prepared(notes=notes, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
+        write_atomic(aside / _DONE_FILE, json.dumps(dataclasses.asdict(prepared), indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return prepared
+
+
+def check_data(study: StudyConfig) -> None:
+    """Refuse a data set that is not there or has fewer images than the study asks for.
+
+    Raises:
+        DatasetError: which of them, and how many images there are.
+    """
+    dataset = _dataset(study.dataset)
+    for field_name, wanted, there in (
+        ("images", study.images, len(dataset.test_labels)),
+        ("calibration_images", study.calibration_images, len(dataset.train_labels)),
+        ("cycle_images", study.cycle_images, study.images),
+    ):
+        if wanted > there:
+            raise DatasetError(f"study {study.name}: {field_name}={wanted}, there are {there}; allowed 1 to {there}")
+
+
+@lru_cache(maxsize=2)
+def _dataset(name: str) -> Dataset:
+    from spikeloop.distill.datasets import load_dataset
+
+    return load_dataset(name)
+
+
+@lru_cache(maxsize=2)
+def _network(path: str) -> Network:
+    from spikeloop.simulator.network.io import load_network
+
+    return load_network(Path(path))
+
+
+@lru_cache(maxsize=4)
+def _spikes(dataset: str, split: str, n_images: int, node: InputNode) -> SpikeTrain:
+    """The first images of a split, coded for an input node."""
+    from spikeloop.distill.encode import encode
+
+    there = _dataset(dataset)
+    images, labels = (
+        (there.test_images, there.test_labels) if split == "test" else (there.train_images, there.train_labels)
+    )
+    return encode(images, labels, np.arange(n_images), node, f"{dataset}/{split}")
+
+
+def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
+    import torch
+
+    from spikeloop.distill.checkpoint import save_checkpoint
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.train import train_teacher
+
+    torch.set_num_threads(1)
+    result = train_teacher(validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset))
+    save_checkpoint(result, folder)
+    return {"accuracy": result.test_accuracy, "n": result.n_test}
+
+
+def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
+    import torch
+
+    from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.train import train_student
+    from spikeloop.models.export import to_network
+    from spikeloop.simulator.network.io import save_network
+
+    torch.set_num_threads(1)
+    config = validate_spec(TrainingConfig, dict(job.training), where="student")
+    teacher = load_checkpoint(Path(job.teacher_folder))
+    result = train_student(config, _dataset(job.dataset), teacher)
+    save_checkpoint(result, folder)
+    network = to_network(result.net, config.network, {"dataset": job.dataset, "student": job.key})
+    save_network(network, folder / NETWORK_FILE)
+    return {"accuracy": result.test_accuracy, "n": result.n_test}
