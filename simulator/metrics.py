@@ -2,7 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import HardwareConfig
+from .cost.library import COMPONENTS, Component, cost_library
+from .cost.technology import Technology
+from .cycle.actions import ACTIONS
+from .cycle.trace import Trace
+from .errors import SimulationError
+from .functional.activity import Activity
+from .mapping.tiles import MappedLayer, Mapping
+from .program import UNIT_KINDS, Program
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.int64]
+
+#: Unit kind of the clock -> component whose busy cycles it counts.
+UNIT_COMPONENT: dict[str, str] = {
+    "fetch": "input_buffer",
+    "read": "crossbar",
+    "convert": "adc",
+    "accumulate": "tile_accumulator",
+    "psum_link": "noc",
+    "neuron": "neuron",
+    "pool": "pooling",
+    "spike_link": "noc",
+}
+
+SCHEMA = 1
+_Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
+_WARN_SHARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +61,11 @@ class ComponentMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerMetrics:
-    """Share of one layer, or of what all layers share (``name`` = "shared")."""
+    """Share of one layer, or of what all layers share (``name`` = "shared").
+
+    ``cycles`` of "shared" are the input load and whatever passes between the layers' phases; ``dense_ops``
+    and ``sops`` of "shared" are 0, as are its ADC and density figures.
+    """
 
     name: str
     energy_fJ: float
@@ -46,7 +85,8 @@ class Metrics:
     """Everything that a design is judged by; energy, latency and area of one inference.
 
     ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component`` and, each, in
-    ``by_layer``; ``sum(cycles of by_layer) == cycles``.
+    ``by_layer``; ``sum(cycles of by_layer) == cycles``. Over several images all figures are means;
+    ``cycles``, ``sops`` and the busy cycles are rounded to whole numbers.
     """
 
     network: str
@@ -69,3 +109,293 @@ class Metrics:
     by_layer: tuple[LayerMetrics, ...]
     sources: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+def measure(
+    trace: Trace,
+    mapping: Mapping,
+    hw: HardwareConfig,
+    technology: Technology,
+    *,
+    program: Program,
+    activity: Activity,
+    accuracy: Accuracy,
+    seed: int,
+    adc_shift: tuple[int, ...],
+    clipped_fraction: tuple[float, ...],
+) -> Metrics:
+    """Metrics of a run: cycles and action counts times the cost library.
+
+    Args:
+        trace: what the clock counted.
+        mapping: the network on its tiles.
+        hw: design.
+        technology: prices.
+        program: the tables that the clock ran; says which unit belongs to which component.
+        activity: driven rows of the same images.
+        accuracy: of the functional run.
+        seed: for the record.
+        adc_shift: (layers,) log2 of each layer's ADC lsb.
+        clipped_fraction: (layers,) share of conversions that clipped.
+
+    Raises:
+        ConfigError: an ADC width outside the validity of the technology's fit.
+        SimulationError: a trace of another network, or without images.
+    """
+    _check_trace(trace, mapping, activity)
+    components = cost_library(mapping, hw, technology)
+    latency_cycles = float(trace.image_end[-1]) / trace.n_images
+    latency_ns = latency_cycles * hw.cycle_ns
+    energy_fJ = _exact(_energy_matrix(components, trace, latency_ns))
+    area_um2 = _exact(np.stack([component.layer_area_um2 for component in components]))
+    by_component = _by_component(components, energy_fJ, area_um2, _busy_cycles(program, trace))
+    by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_shift, clipped_fraction)
+    dense_ops = sum(layer.dense_ops for layer in by_layer)
+    energy, area = math.fsum(energy_fJ.flat), math.fsum(area_um2.flat)
+    tops = dense_ops / (latency_ns * 1000.0)
+    # fJ x ns x um2 = 1e-15 J x 1e-9 s x 1e-6 mm2
+    edap_J_s_mm2 = (energy * 1e-15) * (latency_ns * 1e-9) * (area * 1e-6)
+    return Metrics(
+        network=mapping.network.name,
+        hardware=hw.name,
+        seed=seed,
+        accuracy=accuracy,
+        energy_fJ=energy,
+        latency_ns=latency_ns,
+        interval_ns=latency_ns,
+        area_um2=area,
+        edap_J_s_mm2=edap_J_s_mm2,
+        edap_interval_J_s_mm2=edap_J_s_mm2,
+        tops=tops,
+        tops_per_W=dense_ops / energy * 1000.0,
+        tops_per_mm2=tops / (area * 1e-6),
+        dense_ops=dense_ops,
+        sops=sum(layer.sops for layer in by_layer),
+        cycles=sum(layer.cycles for layer in by_layer),
+        by_component=by_component,
+        by_layer=by_layer,
+        sources=_sources(components, technology),
+        warnings=_warnings(components, by_component, technology),
+    )
+
+
+def wilson_interval(k: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share when ``k`` of ``n`` succeeded.
+
+    Source: Wilson, JASA 22 (1927), Eq. 7.
+
+    Raises:
+        ValueError: not 0 <= k <= n with n > 0.
+    """
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"wilson_interval: got k={k}, n={n}; allowed 0 <= k <= n and n >= 1")
+    share, z2 = k / n, _Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    # The bounds at k = 0 and k = n are exactly 0 and 1; rounding must not move them.
+    return (0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+
+
+def paired_interval(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> tuple[float, float]:
+    """95 % interval of accuracy(a) - accuracy(b) on the same images.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998) 2635, method 10 (Wilson bounds with the phi
+    coefficient); unlike the plain normal interval it has width even when a and b never differ.
+
+    Raises:
+        ValueError: different lengths, or no images.
+    """
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise ValueError(f"paired_interval: got shapes {a.shape} and {b.shape}; give one answer per image for both")
+    n = a.size
+    both, only_a, only_b = int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum())
+    neither = n - both - only_a - only_b
+    share_a, share_b = (both + only_a) / n, (both + only_b) / n
+    low_a, high_a = wilson_interval(both + only_a, n)
+    low_b, high_b = wilson_interval(both + only_b, n)
+    phi = _phi(both, only_a, only_b, neither)
+    below = _root(share_a - low_a, high_b - share_b, phi)
+    above = _root(high_a - share_a, share_b - low_b, phi)
+    return (share_a - share_b - below, share_a - share_b + above)
+
+
+def _root(a: float, b: float, phi: float) -> float:
+    return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+
+def _phi(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """Correlation of the two answers, continuity corrected as in Newcombe's method 10."""
+    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if product == 0:
+        return 0.0
+    n = both + only_a + only_b + neither
+    cross = both * neither - only_a * only_b
+    return (max(cross - n / 2, 0.0) if cross > 0 else float(cross)) / math.sqrt(product)
+
+
+def to_json(metrics: Metrics) -> dict[str, Any]:
+    """The object that ``spikeloop simulate --json`` prints."""
+    return {"schema": SCHEMA, **asdict(metrics)}
+
+
+def _check_trace(trace: Trace, mapping: Mapping, activity: Activity) -> None:
+    n_layers = len(mapping.layers)
+    missing = sorted(ACTIONS.keys() - trace.action_counts.keys())
+    if missing:
+        raise SimulationError(f"measure: the trace has no counts of {', '.join(missing)}; every action must be counted")
+    seen = {counts.size for counts in trace.action_counts.values()} | {len(activity.layers)}
+    if trace.n_images < 1 or seen != {n_layers}:
+        raise SimulationError(
+            f"measure: network {mapping.network.name} has {n_layers} layers; got {trace.n_images} images with counts "
+            f"and activity of {sorted(seen)} layers; run the clock on this mapping"
+        )
+
+
+def _energy_matrix(components: Sequence[Component], trace: Trace, interval_ns: float) -> FloatArray:
+    """(components, layers + 1) energy of one inference: actions and leakage."""
+    leakage_uW = np.stack([component.layer_leakage_uW for component in components])
+    energy_fJ = leakage_uW * interval_ns  # uW x ns = fJ
+    for row, component in zip(energy_fJ, components, strict=True):
+        for action, per_count_fJ in component.action_fJ.items():
+            row[:-1] += trace.action_counts[action] * per_count_fJ / trace.n_images
+    return energy_fJ
+
+
+def _exact(cells: FloatArray) -> FloatArray:
+    """The cells on a grid so fine that no partial sum of them ever rounds.
+
+    Every cell becomes a multiple of 2^-51 of the total (rounded up to a power of two), so that rows, columns and
+    the whole add up to the very same double in any order; a cell moves by less than 5e-16 of the total.
+    """
+    total = float(cells.sum())
+    if total == 0.0:
+        return cells
+    quantum = math.ldexp(1.0, math.frexp(total)[1] - 51)
+    return np.asarray(np.rint(cells / quantum) * quantum)
+
+
+def _busy_cycles(program: Program, trace: Trace) -> dict[str, int]:
+    """Busy lane cycles of one inference by component, rounded."""
+    by_kind = np.bincount(program.unit_kind, weights=trace.busy, minlength=len(UNIT_KINDS))
+    busy = dict.fromkeys(COMPONENTS, 0.0)
+    for kind, cycles in zip(UNIT_KINDS, by_kind, strict=True):
+        busy[UNIT_COMPONENT[kind]] += float(cycles) / trace.n_images
+    return {name: round(cycles) for name, cycles in busy.items()}
+
+
+def _by_component(
+    components: Sequence[Component], energy_fJ: FloatArray, area_um2: FloatArray, busy: dict[str, int]
+) -> dict[str, ComponentMetrics]:
+    return {
+        component.name: ComponentMetrics(
+            energy_fJ=math.fsum(energy_fJ[i]),
+            area_um2=math.fsum(area_um2[i]),
+            count=component.count,
+            busy_cycles=busy[component.name],
+        )
+        for i, component in enumerate(components)
+    }
+
+
+def _by_layer(
+    mapping: Mapping,
+    activity: Activity,
+    trace: Trace,
+    energy_fJ: FloatArray,
+    area_um2: FloatArray,
+    adc_shift: tuple[int, ...],
+    clipped_fraction: tuple[float, ...],
+) -> tuple[LayerMetrics, ...]:
+    cycles = _layer_cycles(trace)
+    rows = [
+        LayerMetrics(
+            name=mapped.layer.name,
+            energy_fJ=math.fsum(energy_fJ[:, i]),
+            area_um2=math.fsum(area_um2[:, i]),
+            cycles=cycles[i],
+            n_crossbars=_n_crossbars(mapped),
+            n_tiles=mapped.pes[-1].tile - mapped.pes[0].tile + 1,
+            dense_ops=2 * mapped.layer.n_macs * _runs(mapping, i),
+            sops=round(_sops(mapped, activity, i)),
+            adc_lsb=2 ** adc_shift[i],
+            clipped_fraction=clipped_fraction[i],
+            input_density=_input_density(mapped, activity, i),
+        )
+        for i, mapped in enumerate(mapping.layers)
+    ]
+    shared = LayerMetrics(
+        name="shared",
+        energy_fJ=math.fsum(energy_fJ[:, -1]),
+        area_um2=math.fsum(area_um2[:, -1]),
+        cycles=cycles[-1],
+        n_crossbars=0,
+        n_tiles=0,
+        dense_ops=0,
+        sops=0,
+        adc_lsb=0,
+        clipped_fraction=0.0,
+        input_density=0.0,
+    )
+    return (*rows, shared)
+
+
+def _layer_cycles(trace: Trace) -> list[int]:
+    """Whole cycles of each layer and, last, of input load and gaps; their sum is the rounded latency."""
+    spans = (trace.phase_end - trace.phase_start).sum(axis=(0, 1))
+    total = int(trace.image_end[-1])
+    ends = np.append(np.cumsum(spans), total)
+    # Rounding the running sums keeps the sum of the parts whole.
+    rounded = [math.floor(end / trace.n_images + 0.5) for end in ends]
+    return [b - a for a, b in zip([0, *rounded[:-1]], rounded, strict=True)]
+
+
+def _n_crossbars(mapped: MappedLayer) -> int:
+    """Crossbars that hold weights: every chain of PEs along the rows covers all row blocks once."""
+    per_chain = -(-mapped.row_blocks // mapped.pes[0].n_crossbars)
+    return len(mapped.pes) // per_chain * mapped.row_blocks
+
+
+def _runs(mapping: Mapping, index: int) -> int:
+    return 1 if mapping.layers[index].layer.input.static else mapping.network.n_timesteps
+
+
+def _sops(mapped: MappedLayer, activity: Activity, index: int) -> float:
+    """Active input bits x outputs that they reach, before slicing, per image."""
+    layer = activity.layers[index]
+    driven = int(layer.active_rows.sum(dtype=np.int64))
+    return driven * mapped.layer.n_outputs / int(layer.active_rows.shape[0])
+
+
+def _input_density(mapped: MappedLayer, activity: Activity, index: int) -> float:
+    """Share of the input bits that are 1."""
+    ones = activity.layers[index].input_ones
+    c, h, w = mapped.layer.in_shape
+    return float(ones.sum()) / (ones.size * c * h * w * mapped.layer.input.bits)
+
+
+def _sources(components: Sequence[Component], technology: Technology) -> tuple[str, ...]:
+    keys = {key for component in components for key in (*component.energy_keys, *component.area_keys)}
+    return tuple(technology.citation(key) for key in sorted(keys))
+
+
+def _warnings(
+    components: Sequence[Component], by_component: dict[str, ComponentMetrics], technology: Technology
+) -> tuple[str, ...]:
+    """One sentence for every component whose energy or area matters and rests on no sound number."""
+    energy = math.fsum(part.energy_fJ for part in by_component.values())
+    area = math.fsum(part.area_um2 for part in by_component.values())
+    lines: list[str] = []
+    for component in components:
+        part = by_component[component.name]
+        for what, share, keys in (
+            ("energy", part.energy_fJ / energy, component.energy_keys),
+            ("area", part.area_um2 / area, component.area_keys),
+        ):
+            if share <= _WARN_SHARE:
+                continue
+            for status, phrase in (("assumption", "rests on assumptions"), ("doubted", "rests on doubted numbers")):
+                weak = sorted(key for key in keys if technology.status(key) == status)
+                if weak:
+                    lines.append(f"{component.name}: {share:.0%} of the {what} {phrase}: {', '.join(weak)}")
+    return tuple(lines)

@@ -30,6 +30,9 @@ UNIT_SUFFIXES: tuple[str, ...] = (
     "_per_mm2",
     "_fJ_per_bit",
     "_um2_per_bit",
+    "_uW_per_bit",
+    "_uW_per_um2",
+    "_fF_per_um",
     "_s",
 )
 
