@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import HardwareConfig
-from .cost.library import COMPONENTS, Component, cost_library
+from .cost.chip import Component
+from .cost.library import COMPONENTS, cost_library
+from .cost.provenance import citations, weak_numbers
 from .cost.technology import Technology
 from .cycle.actions import ACTIONS
 from .cycle.trace import Trace
@@ -37,7 +39,6 @@ UNIT_COMPONENT: dict[str, str] = {
 
 SCHEMA = 1
 _Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
-_WARN_SHARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,8 +175,8 @@ def measure(
         cycles=sum(layer.cycles for layer in by_layer),
         by_component=by_component,
         by_layer=by_layer,
-        sources=_sources(components, technology),
-        warnings=_warnings(components, by_component, technology),
+        sources=citations(components, technology),
+        warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], latency_ns, technology),
     )
 
 
@@ -342,7 +343,10 @@ def _by_layer(
 
 def _layer_cycles(trace: Trace) -> list[int]:
     """Whole cycles of each layer and, last, of input load and gaps; their sum is the rounded latency."""
-    spans = (trace.phase_end - trace.phase_start).sum(axis=(0, 1))
+    # In layer_major the steps of a layer are one phase, recorded at each of them: count it once.
+    new = np.ones(trace.phase_start.shape, dtype=np.bool_)
+    new[:, 1:] = trace.phase_start[:, 1:] != trace.phase_start[:, :-1]
+    spans = ((trace.phase_end - trace.phase_start) * new).sum(axis=(0, 1))
     total = int(trace.image_end[-1])
     ends = np.append(np.cumsum(spans), total)
     # Rounding the running sums keeps the sum of the parts whole.
@@ -372,30 +376,3 @@ def _input_density(mapped: MappedLayer, activity: Activity, index: int) -> float
     ones = activity.layers[index].input_ones
     c, h, w = mapped.layer.in_shape
     return float(ones.sum()) / (ones.size * c * h * w * mapped.layer.input.bits)
-
-
-def _sources(components: Sequence[Component], technology: Technology) -> tuple[str, ...]:
-    keys = {key for component in components for key in (*component.energy_keys, *component.area_keys)}
-    return tuple(technology.citation(key) for key in sorted(keys))
-
-
-def _warnings(
-    components: Sequence[Component], by_component: dict[str, ComponentMetrics], technology: Technology
-) -> tuple[str, ...]:
-    """One sentence for every component whose energy or area matters and rests on no sound number."""
-    energy = math.fsum(part.energy_fJ for part in by_component.values())
-    area = math.fsum(part.area_um2 for part in by_component.values())
-    lines: list[str] = []
-    for component in components:
-        part = by_component[component.name]
-        for what, share, keys in (
-            ("energy", part.energy_fJ / energy, component.energy_keys),
-            ("area", part.area_um2 / area, component.area_keys),
-        ):
-            if share <= _WARN_SHARE:
-                continue
-            for status, phrase in (("assumption", "rests on assumptions"), ("doubted", "rests on doubted numbers")):
-                weak = sorted(key for key in keys if technology.status(key) == status)
-                if weak:
-                    lines.append(f"{component.name}: {share:.0%} of the {what} {phrase}: {', '.join(weak)}")
-    return tuple(lines)

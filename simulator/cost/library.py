@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import HardwareConfig
 from ..mapping import tiles
 from . import components as c
+from .chip import Chip, Component
 from .technology import Technology
 from .workload import Workload, workload_of
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.int64]
 
 #: Every component, in the order of a work item; the names are those of reports.
 COMPONENTS: tuple[str, ...] = (
@@ -41,38 +36,6 @@ COMPONENTS: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Component:
-    """One kind of component over all placed tiles, idle and padded ones too.
-
-    Attributes:
-        count: how many there are.
-        layer_area_um2, layer_leakage_uW: (layers + 1,) shares of the layers; the last is shared by all.
-        action_fJ: action of ``simulator/cycle/actions.py`` -> (layers,) energy of one count.
-        formula: how area and energy follow from the sizes.
-        energy_keys, area_keys: numbers of the technology file behind energy (leakage too) and area.
-    """
-
-    name: str
-    count: int
-    layer_area_um2: FloatArray
-    layer_leakage_uW: FloatArray
-    action_fJ: Mapping[str, FloatArray]
-    formula: str
-    energy_keys: tuple[str, ...]
-    area_keys: tuple[str, ...]
-
-    @property
-    def area_um2(self) -> float:
-        """Area of all of them."""
-        return float(self.layer_area_um2.sum())
-
-    @property
-    def leakage_uW(self) -> float:
-        """Leakage of all of them."""
-        return float(self.layer_leakage_uW.sum())
-
-
 def cost_library(mapping: tiles.Mapping, hw: HardwareConfig, technology: Technology) -> tuple[Component, ...]:
     """Price of every component of a mapped network, in the order of ``COMPONENTS``.
 
@@ -88,7 +51,7 @@ def price_workload(work: Workload, hw: HardwareConfig, technology: Technology) -
     Raises:
         ConfigError: an ADC width outside the validity of the technology's fit.
     """
-    chip = _Chip(work=work, hw=hw, technology=technology)
+    chip = Chip(work=work, hw=hw, technology=technology)
     built = {
         component.name: component
         for part in (_array, _columns, _sums, _neurons, _memories, _transport)
@@ -97,98 +60,7 @@ def price_workload(work: Workload, hw: HardwareConfig, technology: Technology) -
     return tuple(built[name] for name in COMPONENTS)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Chip:
-    """Sizes shared by the builders below."""
-
-    work: Workload
-    hw: HardwareConfig
-    technology: Technology
-
-    @property
-    def n_crossbars(self) -> int:
-        tile = self.hw.tile
-        return self.work.n_tiles * tile.pes_per_tile * tile.crossbars_per_pe
-
-    @property
-    def n_adcs(self) -> int:
-        return self.n_crossbars * (self.hw.crossbar.cols // self.hw.adc.columns_per_adc)
-
-    def widest(self, bits: IntArray) -> IntArray:
-        """Width of a datapath that all tiles share: the widest layer's."""
-        return np.array([bits.max()], dtype=np.int64)
-
-    def shares(self) -> FloatArray:
-        """(layers + 1,) share of the tiles that each layer's PEs take; the last is idle PEs."""
-        slots = self.work.n_tiles * self.hw.tile.pes_per_tile
-        return np.append(self.work.n_pes, slots - int(self.work.n_pes.sum())) / slots
-
-    def everywhere(self, value: float) -> FloatArray:
-        """(layers,) the same value."""
-        return np.full(self.work.n_layers, value)
-
-    def logic(
-        self,
-        name: str,
-        *,
-        count: int,
-        area_um2: float,
-        action_fJ: Mapping[str, FloatArray],
-        formula: str,
-        energy: Iterable[str],
-        area: Iterable[str],
-        leaks: float = 1.0,
-        shared: bool = False,
-    ) -> Component:
-        """Component of logic that sits in every tile (or, if ``shared``, belongs to no layer)."""
-        shares = np.append(np.zeros(self.work.n_layers), 1.0) if shared else self.shares()
-        leakage = self.technology.logic.leakage_uW_per_um2.value * area_um2 * leaks
-        leak_keys = ("logic.leakage_uW_per_um2", *area) if leaks else ()
-        return Component(
-            name=name,
-            count=count,
-            layer_area_um2=area_um2 * shares,
-            layer_leakage_uW=leakage * shares,
-            action_fJ=action_fJ,
-            formula=formula,
-            energy_keys=self.keys((*energy, *leak_keys)),
-            area_keys=self.keys(area),
-        )
-
-    def memory(
-        self, name: str, *, count: int, bits: IntArray, macro_bits: IntArray, actions: tuple[str, ...], formula: str
-    ) -> Component:
-        """Component of SRAM that holds ``bits`` for each layer in macros of ``macro_bits``."""
-        sram = self.technology.sram
-        held = np.append(bits, 0)
-        per_bit = c.sram_fJ_per_bit(self.technology, macro_bits)
-        return Component(
-            name=name,
-            count=count,
-            layer_area_um2=held * sram.area_um2_per_bit.value,
-            layer_leakage_uW=held * sram.leakage_uW_per_bit.value,
-            action_fJ=dict.fromkeys(actions, per_bit),
-            formula=formula,
-            energy_keys=(*self.sram_keys(macro_bits), "sram.leakage_uW_per_bit"),
-            area_keys=("sram.area_um2_per_bit",),
-        )
-
-    def sram_keys(self, macro_bits: IntArray) -> tuple[str, ...]:
-        """Numbers behind the energy of an access."""
-        table = tuple(f"sram.access[{i}].energy_fJ" for i in range(len(self.technology.sram.access)))
-        outside = c.sram_is_extrapolated(self.technology, macro_bits)
-        return (*table, "sram.extrapolation_ratio") if outside else table
-
-    def keys(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Distinct keys, with the scaling table if one of them is of another node."""
-        ordered = dict.fromkeys(names)
-        unscaled = ("adc.fit", "wordline.driver_fF")
-        if any(key not in unscaled and self.technology.is_scaled(key) for key in ordered):
-            ordered["scaling"] = None
-        return tuple(ordered)
-
-
-def _array(chip: _Chip) -> Iterable[Component]:
+def _array(chip: Chip) -> Iterable[Component]:
     """Cells and wordline drivers."""
     technology, crossbar = chip.technology, chip.hw.crossbar
     cells = chip.n_crossbars * crossbar.rows * crossbar.cols
@@ -214,7 +86,7 @@ def _array(chip: _Chip) -> Iterable[Component]:
     )
 
 
-def _columns(chip: _Chip) -> Iterable[Component]:
+def _columns(chip: Chip) -> Iterable[Component]:
     """What stands between bitlines and sums."""
     technology, adc = chip.technology, chip.hw.adc
     bitlines = chip.n_crossbars * chip.hw.crossbar.cols if adc.sample_and_hold else 0
@@ -251,7 +123,7 @@ def _columns(chip: _Chip) -> Iterable[Component]:
     )
 
 
-def _sums(chip: _Chip) -> Iterable[Component]:
+def _sums(chip: Chip) -> Iterable[Component]:
     """Shift-add behind the ADCs, and the accumulators of PEs and tiles."""
     technology, work, tile = chip.technology, chip.work, chip.hw.tile
     rows = np.array([chip.hw.crossbar.rows.bit_length()])
@@ -295,7 +167,7 @@ def _sums(chip: _Chip) -> Iterable[Component]:
     )
 
 
-def _neurons(chip: _Chip) -> Iterable[Component]:
+def _neurons(chip: Chip) -> Iterable[Component]:
     """Batch norm, neuron and pooling lanes."""
     technology, work = chip.technology, chip.work
     lanes = work.n_tiles * chip.hw.neuron.lanes
@@ -326,7 +198,7 @@ def _neurons(chip: _Chip) -> Iterable[Component]:
     )
 
 
-def _batch_norm(chip: _Chip, lanes: int) -> Component:
+def _batch_norm(chip: Chip, lanes: int) -> Component:
     technology, work, sram = chip.technology, chip.work, chip.technology.sram
     sum_bits = np.where(work.bn_bits > 0, work.psum_bits + work.bn_bits, 0)
     read_fJ = 2 * work.bn_bits * c.sram_fJ_per_bit(technology, work.bn_macro_bits)
@@ -351,12 +223,13 @@ def _batch_norm(chip: _Chip, lanes: int) -> Component:
         layer_leakage_uW=lane_part.layer_leakage_uW + held * sram.leakage_uW_per_bit.value,
         action_fJ=lane_part.action_fJ,
         formula=lane_part.formula,
-        energy_keys=(*lane_part.energy_keys, "sram.leakage_uW_per_bit"),
+        action_keys=lane_part.action_keys,
+        leakage_keys=(*lane_part.leakage_keys, "sram.leakage_uW_per_bit"),
         area_keys=(*lane_part.area_keys, "sram.area_um2_per_bit"),
     )
 
 
-def _memories(chip: _Chip) -> Iterable[Component]:
+def _memories(chip: Chip) -> Iterable[Component]:
     """Buffers and the neuron memory."""
     work, banks = chip.work, chip.hw.neuron.memory.banks
     yield chip.memory(
@@ -365,7 +238,7 @@ def _memories(chip: _Chip) -> Iterable[Component]:
         bits=work.input_memory_bits,
         macro_bits=work.input_macro_bits,
         actions=("input_buffer_write_bits", "input_buffer_read_bits"),
-        formula="bits of a step's inputs (all steps in layer_major) that the tile's PEs need; SRAM energy by capacity",
+        formula="input map of a step (all steps in layer_major) in every tile of a layer; SRAM energy by capacity",
     )
     yield _membrane_memory(chip)
     yield chip.memory(
@@ -386,7 +259,7 @@ def _memories(chip: _Chip) -> Iterable[Component]:
     )
 
 
-def _membrane_memory(chip: _Chip) -> Component:
+def _membrane_memory(chip: Chip) -> Component:
     technology, work, neuron = chip.technology, chip.work, chip.hw.neuron
     if chip.hw.dataflow.loop == "timestep_major":
         return chip.memory(
@@ -398,19 +271,19 @@ def _membrane_memory(chip: _Chip) -> Component:
             formula="neurons x membrane_bits; SRAM energy by capacity of a bank",
         )
     lanes = work.n_tiles * neuron.lanes
-    register_um2 = float(c.register_area_um2(technology, chip.widest(work.membrane_bits))[0])
+    register_um2 = float(c.register_area_um2(technology, chip.widest(work.register_bits))[0])
     return chip.logic(
         "membrane_memory",
         count=lanes,
         area_um2=lanes * register_um2,
         action_fJ={"membrane_register_bits": chip.everywhere(float(c.register_fJ(technology, np.array([1]))[0]))},
-        formula="lanes x membrane_bits registers (layer_major)",
+        formula="lanes x registers of membrane_bits and a held sum (layer_major)",
         energy=("logic.register_fJ_per_bit",),
         area=("logic.register_area_um2_per_bit",),
     )
 
 
-def _transport(chip: _Chip) -> Iterable[Component]:
+def _transport(chip: Chip) -> Iterable[Component]:
     """Bus of the tile, mesh between tiles, link from outside."""
     technology, work, hw = chip.technology, chip.work, chip.hw
     size = c.bus_size(technology, hw.tile.pes_per_tile, hw.tile.crossbars_per_pe * hw.crossbar.rows, hw.crossbar.cols)
@@ -421,9 +294,10 @@ def _transport(chip: _Chip) -> Iterable[Component]:
         area_um2=work.n_tiles * technology.bus.area_um2.value * size,
         action_fJ={"input_buffer_read_bits": chip.everywhere(bus_fJ), "tile_add": work.psum_bits * bus_fJ},
         formula="area = H-tree x PEs x (wordlines + bitlines of a PE) / published; energy a bit x root of that ratio",
-        energy=("bus.transfer_fJ", "bus.transfer_bits", "bus.active_area_ratio"),
+        energy=("bus.transfer_fJ", "bus.transfer_bits"),
         area=("bus.area_um2",),
         leaks=technology.bus.active_area_ratio.value,
+        leaks_by=("bus.active_area_ratio",),
     )
     hop_fJ = chip.everywhere(c.flit_hop_fJ(technology, hw.noc.flit_bits))
     yield chip.logic(

@@ -33,6 +33,7 @@ class Workload:
         neuron_adds: (layers,) additions of one update: leak, integrate, soft reset.
         fires: (layers,) 1 where an update compares with a threshold.
         membrane_bits: (layers,) width of a stored membrane.
+        register_bits: (layers,) width of a lane's registers in ``layer_major``: membrane and held sum.
         pool_bits: (layers,) width of a pooling adder.
     """
 
@@ -45,6 +46,7 @@ class Workload:
     neuron_adds: IntArray
     fires: IntArray
     membrane_bits: IntArray
+    register_bits: IntArray
     pool_bits: IntArray
     input_memory_bits: IntArray
     input_macro_bits: IntArray
@@ -69,9 +71,10 @@ _ARRAYS = tuple(name for name in Workload.__dataclass_fields__ if name != "n_til
 def workload_of(mapping: Mapping, hw: HardwareConfig) -> Workload:
     """Sizes of a mapped network.
 
-    Rules: a tile's input buffer holds the share of one step's input map that its PEs can need (all steps in
-    ``layer_major``); a home tile holds the membranes, the held sums of a direct-coded layer and one
-    step's spikes (all steps' in ``layer_major``) of its neurons. Memories are banked per layer.
+    Rules: a tile's input buffer holds the layer's whole input map of one step, because spikes are multicast to
+    all tiles of a layer (all steps in ``layer_major``, unless the input is static); a home tile holds the
+    membranes, the held sums of a direct-coded layer and one step's spikes (all steps' in ``layer_major``)
+    of its neurons. Memories are banked per layer.
     """
     steps = mapping.network.n_timesteps
     rows = [_layer_sizes(mapped, hw, steps) for mapped in mapping.layers]
@@ -85,15 +88,16 @@ def _layer_sizes(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> d
     layer = mapped.layer
     homes = len(mapped.home_tiles)
     tiles = mapped.pes[-1].tile - mapped.pes[0].tile + 1  # PEs of a layer lie in consecutive tiles
-    input_per_tile = math.ceil(_input_bits(layer, hw, n_timesteps) * _input_share(mapped, hw))
+    input_per_tile = _input_bits(layer, hw, n_timesteps)
     sizes = {"n_pes": len(mapped.pes), **_widths(mapped, hw, n_timesteps)}
     sizes |= {"input_memory_bits": tiles * input_per_tile, "input_macro_bits": input_per_tile}
+    held = layer.input.static and n_timesteps > 1
+    sizes["register_bits"] = sizes["membrane_bits"] + (layer.psum_bits if held else 0)
     neurons = layer.n_positions * layer.n_groups * layer.n_outputs
     timestep_major = hw.dataflow.loop == "timestep_major"
     banks = homes * hw.neuron.memory.banks
     membrane = neurons * sizes["membrane_bits"] if timestep_major else 0
-    held = timestep_major and layer.input.static and n_timesteps > 1
-    current = neurons * layer.psum_bits if held else 0
+    current = neurons * layer.psum_bits if held and timestep_major else 0
     spikes = _sent_bits(layer) * (1 if timestep_major else n_timesteps)
     constants = _batch_norm_bits(layer)
     for name, total, macros in (
@@ -135,15 +139,6 @@ def _input_bits(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> in
     c, h, w = layer.in_shape
     steps = n_timesteps if hw.dataflow.loop == "layer_major" and not layer.input.static else 1
     return c * h * w * layer.input.bits * steps
-
-
-def _input_share(mapped: MappedLayer, hw: HardwareConfig) -> float:
-    """Largest share of the layer's rows that the PEs of one tile can read."""
-    pes = min(hw.tile.pes_per_tile, len(mapped.pes))
-    groups = mapped.layer.n_groups
-    if groups > 1:
-        return min(1.0, math.ceil(pes * groups / len(mapped.pes)) / groups)
-    return min(1.0, pes * hw.tile.crossbars_per_pe / mapped.row_blocks)
 
 
 def _sent_bits(layer: LoweredLayer) -> int:
@@ -190,6 +185,7 @@ def nominal_workload(hw: HardwareConfig, layer: NominalLayer) -> Workload:
         "neuron_adds": 2,
         "fires": 1,
         "membrane_bits": layer.membrane_bits,
+        "register_bits": layer.membrane_bits,
         "pool_bits": 3,
         "input_memory_bits": crossbar.rows * layer.n_positions * steps,
         "input_macro_bits": crossbar.rows * layer.n_positions * steps,
