@@ -231,6 +231,7 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
     """
     if not path.is_file():
         raise StudyError(f"{path}: no such ledger; give the --out folder of a study")
+    _check_length(path)
     mode = "ro" if read_only else "rw"
     with _damage_named(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
@@ -275,6 +276,8 @@ def _damage_named(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         raise StudyError(f"{path}: refused a result ({error}); another run may have written it, use --resume") from None
+    except json.JSONDecodeError:
+        raise StudyError(f"{path}: damaged (a record is not JSON); restore it from a copy") from None
     except sqlite3.Error as error:
         raise StudyError(
             f"{path}: cannot be used as a ledger ({error}); it is damaged, locked, not a spikeloop ledger, or the "
@@ -307,6 +310,24 @@ def _write_tables(connection: sqlite3.Connection, study: Mapping[str, Any]) -> N
     connection.executemany("INSERT INTO meta VALUES (?, ?)", [(name, _dump(value)) for name, value in meta.items()])
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.commit()
+
+
+def _check_length(path: Path) -> None:
+    """Refuse a file that lost its end: SQLite reads a torn last page as zeros and its own check passes it.
+
+    While there is a log, the log may hold what the file lacks, and SQLite decides.
+    Source: sqlite.org/fileformat2.html, 1.3 (page size at byte 16, size in pages at byte 28).
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with path.open("rb") as stream:
+        header = stream.read(32)
+    if (log.exists() and log.stat().st_size > 0) or len(header) < 32:
+        return
+    page_bytes = int.from_bytes(header[16:18], "big")
+    wanted = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
+    there = path.stat().st_size
+    if header.startswith(b"SQLite format 3") and there < wanted:
+        raise StudyError(f"{path}: damaged ({there} of {wanted} bytes are there); restore it from a copy")
 
 
 def _check_file(path: Path, connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import time
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from spikeloop.simulator.config import HardwareConfig
-from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, SpikeloopError
+from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, SimulationError, SpikeloopError
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.spec import validate_spec
 
@@ -172,11 +173,12 @@ def evaluate_design(job: PointJob) -> PointResult:
         calibration=_spikes(job.dataset, "train", job.calibration_images, network.input),
         cycle_images=job.cycle_images,
     )
-    correct = evaluation.correct
+    correct, metrics = evaluation.correct, to_json(evaluation.metrics)
+    _check_finite(metrics)
     return PointResult(
         index=job.index,
         status="ok",
-        metrics=to_json(evaluation.metrics),
+        metrics=metrics,
         correct=None if correct is None else pack_bits(correct),
         n_images=0 if correct is None else int(correct.size),
         network_hash=network.content_hash(),
@@ -203,6 +205,12 @@ def cached(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Prepared
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return prepared
+
+
+def _check_finite(metrics: Mapping[str, Any]) -> None:
+    for name, value in metrics.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SimulationError(f"metric {name} is {value}; a result must be finite")
 
 
 def check_data(study: StudyConfig) -> None:
@@ -256,7 +264,7 @@ def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
 
     torch.set_num_threads(1)
     result = train_teacher(validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset))
-    save_checkpoint(result, folder)
+    save_checkpoint(folder, result)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
 
 
@@ -271,9 +279,9 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
 
     torch.set_num_threads(1)
     config = validate_spec(TrainingConfig, dict(job.training), where="student")
-    teacher = load_checkpoint(Path(job.teacher_folder))
+    teacher = load_checkpoint(Path(job.teacher_folder)).net
     result = train_student(config, _dataset(job.dataset), teacher)
-    save_checkpoint(result, folder)
+    save_checkpoint(folder, result)
     network = to_network(result.net, config.network, {"dataset": job.dataset, "student": job.key})
     save_network(network, folder / NETWORK_FILE)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from oracles.fake_study import fake_stages, large_study, read_notes, use_fake_training
+
 from spikeloop.codesign import space, study
 from spikeloop.codesign.explore import run_study
 from spikeloop.codesign.ledger import Ledger, is_unwritten, open_ledger
@@ -73,9 +74,7 @@ def test_killed_driver_of_a_pool_takes_its_workers_along(tmp_path: Path, undistu
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_one_interrupt_saves_and_resume_finishes(
-    tmp_path: Path, undisturbed: tuple[str, bytes], workers: int
-) -> None:
+def test_one_interrupt_saves_and_resume_finishes(tmp_path: Path, undisturbed: tuple[str, bytes], workers: int) -> None:
     out = tmp_path / "interrupted"
     driver = _start(out, workers=workers)
     _wait_for(lambda: len(_finished(out)) > 0)

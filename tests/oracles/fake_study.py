@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
 from spikeloop.codesign import space, study
 from spikeloop.codesign.stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, evaluate_point
 from spikeloop.simulator.errors import SimulationError
