@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Quantity = Literal["energy", "area"]
+_Picture = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
 
 #: Okabe and Ito, "Color Universal Design" (2008), and three greys for long stacks: safe for colour-blind readers.
 PALETTE = (
@@ -232,26 +233,36 @@ def draw_figures(results: StudyResults, folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _plan(results: StudyResults) -> list[tuple[str, tuple[float, float], Callable[[Axes], None]]]:
-    plan: list[tuple[str, tuple[float, float], Callable[[Axes], None]]] = []
+def _plan(results: StudyResults) -> list[_Picture]:
+    """(name, size in inches, drawing) of every figure that the results support."""
+    plan: list[_Picture] = []
     if _judged(results):
         plan.append(("accuracy_edap", (8.4, 5.4), lambda axes: _titled(axes, draw_edap, edap_table(results))))
+    plan += _curve_plan(results)
+    bars = _bar_points(results)
+    for quantity, label in (("energy", "energy of one inference (nJ)"), ("area", "chip area (mm²)")):
+        table = breakdown_table(bars, "energy" if quantity == "energy" else "area")
+        size = (9.6, max(3.4, 1.6 + 0.42 * len(bars)))
+        if bars:
+            plan.append((f"{quantity}_breakdown", size, _breakdown_drawer(table, quantity, label)))
+    if (picked := results.picked) is not None:
+        layers = latency_table(picked)
+        size = (7.6, 1.6 + 0.42 * len(layers.bars))
+        plan.append(("latency_layers", size, lambda axes: _latency(axes, layers, picked)))
+    return plan
+
+
+def _curve_plan(results: StudyResults) -> list[_Picture]:
     picked = results.picked
     if picked is None:
-        return plan
+        return []
+    plan: list[_Picture] = []
     hardware = f"{picked.rows} x {picked.cols} cells, {picked.adc_bits}-bit ADC"
     if membrane := membrane_table(results):
         plan.append(("accuracy_membrane_bits", (7.0, 4.8), lambda axes: _bits(axes, membrane, "membrane", hardware)))
     if adc := adc_table(results):
         network = f"W{picked.weight_bits} V{picked.membrane_bits}" if picked.weight_bits else picked.network
         plan.append(("accuracy_adc_bits", (7.0, 4.8), lambda axes: _bits(axes, adc, "ADC", network)))
-    bars = _bar_points(results)
-    height = 1.6 + 0.42 * len(bars)
-    for quantity, label in (("energy", "energy of one inference (nJ)"), ("area", "chip area (mm²)")):
-        table = breakdown_table(bars, "energy" if quantity == "energy" else "area")
-        plan.append((f"{quantity}_breakdown", (9.6, max(3.4, height)), _breakdown_drawer(table, quantity, label)))
-    layers = latency_table(picked)
-    plan.append(("latency_layers", (7.6, 1.6 + 0.42 * len(layers.bars)), lambda axes: _latency(axes, layers, picked)))
     return plan
 
 

@@ -283,8 +283,9 @@ def _failures(results: StudyResults) -> str:
 
 def _assumptions(results: StudyResults) -> str:
     warnings = "".join(f"<li>{escape(text)}</li>" for text in results.warnings) or "<li>none reported</li>"
-    sources = ", ".join(escape(key) for key in results.sources) or "none reported"
-    return f"<ul>{warnings}</ul><p>Source keys of the numbers used (see hwconfigs/technology): {sources}</p>"
+    sources = "".join(f"<li>{escape(key)}</li>" for key in results.sources) or "<li>none reported</li>"
+    title = f"Numbers of the technology file that these results used ({len(results.sources)}), with their sources"
+    return f"<ul>{warnings}</ul><details><summary>{title}</summary><ul>{sources}</ul></details>"
 
 
 def _record(results: StudyResults) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ class DesignPoint:
     Attributes:
         name: short label, e.g. ``W3 V4 64x64 ADC5``.
         settings: what the study chose, flat: axis name -> value.
+        network: equal for designs that share one trained network; ``network_hash`` is its content hash.
         weight_bits, membrane_bits: precision of the network, None if the network does not have one width.
         rows, cols, adc_bits: the crossbar and its ADC.
         accuracy: share of right answers, None without data; ``ci95`` its 95 % interval, ``n`` its images.
@@ -41,6 +42,7 @@ class DesignPoint:
     name: str
     settings: Mapping[str, Any]
     network: str
+    network_hash: str
     hardware: str
     weight_bits: int | None
     membrane_bits: int | None
@@ -90,7 +92,7 @@ class StudyResults:
         failures: (design name, reason) of points without a result.
         hardware: resolved hardware of the picked design, ready for YAML.
         study: the resolved study, ready for YAML.
-        record: run record: hashes, seeds, versions, commit.
+        record: run record: hashes, seeds, versions, commit; taken from the ledger alone.
         sources, warnings: source keys used and assumptions to know, over all points.
     """
 
@@ -147,8 +149,7 @@ def read_results(folder: Path) -> StudyResults:
         StudyError: the folder holds no study or its ledger is damaged.
     """
     from .ledger import open_ledger
-    from .pareto import front, knee
-    from .run_record import read_record
+    from .pareto import Objective, front, knee
     from .study import read_study_folder
 
     study = read_study_folder(folder)
@@ -156,7 +157,9 @@ def read_results(folder: Path) -> StudyResults:
         rows, stages, meta = ledger.rows(), ledger.stages(), ledger.meta()
     good = [row for row in rows if row.status == "ok"]
     best = front(good, study.objective_list())
-    choice = knee(best)
+    # The pick weighs accuracy against EDAP, whatever the study's own objectives are.
+    balance = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
+    choice = knee(front(good, balance))
     on_front = {row.key for row in best}
     picked = choice.row if choice is not None else None
     return StudyResults(
@@ -171,10 +174,25 @@ def read_results(folder: Path) -> StudyResults:
         trainings=tuple(training for stage in stages if (training := _training(stage)) is not None),
         hardware=picked.config["hardware"] if picked is not None else {},
         study=study.resolved(),
-        record={**read_record(folder), "study_hash": meta["study_hash"], "model_version": meta["model_version"]},
+        record={
+            "study_hash": meta["study_hash"],
+            "model_version": meta["model_version"],
+            "seeds": study.seeds.resolved(),
+            "versions": _versions(good),
+        },
         sources=tuple(sorted({key for row in good for key in row.metrics.get("sources", ())})),
         warnings=tuple(dict.fromkeys(text for row in good for text in row.metrics.get("warnings", ()))),
     )
+
+
+def _versions(rows: Sequence[Row]) -> dict[str, str]:
+    """Versions that produced the points; several are listed where a resumed study saw several."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for name, value in row.versions.items():
+            if name != "network":
+                found.setdefault(name, {})[value] = None
+    return {name: ", ".join(values) for name, values in sorted(found.items())}
 
 
 def _point(row: Row, *, on_front: bool, picked: bool) -> DesignPoint:
@@ -186,6 +204,7 @@ def _point(row: Row, *, on_front: bool, picked: bool) -> DesignPoint:
         name=_label(row),
         settings=dict(row.values),
         network=_network_name(row),
+        network_hash=row.versions.get("network", ""),
         hardware=hardware.name,
         weight_bits=_bits(row.values, "weight_bits", row.config.get("student")),
         membrane_bits=_bits(row.values, "membrane_bits", row.config.get("student")),

@@ -79,6 +79,7 @@ def synthetic_point(weight: int, membrane: int, rows: int, adc: int, *, with_acc
         name=f"W{weight} V{membrane} {rows}x{rows} ADC{adc}",
         settings={"student.weight_bits": weight, "student.membrane_bits": membrane, "hardware.adc.bits": adc},
         network=f"weight_bits={weight} membrane_bits={membrane}",
+        network_hash=f"{weight}{membrane}",
         hardware=metrics["hardware"],
         weight_bits=weight,
         membrane_bits=membrane,

@@ -1,0 +1,217 @@
+"""The command ``spikeloop``: a thin face over the library, with nothing heavy imported before it is needed.
+
+Data goes to stdout, messages to stderr. Exit codes: 0 fine, 1 the run failed, 2 bad input, 3 a study
+partly failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloop.simulator.errors import INPUT_ERRORS, SpikeloopError
+
+from . import cli_output as output
+
+FAILED, BAD_INPUT, PARTLY_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+# typer.BadParameter < UsageError < the base of typer's own errors; older versions keep them in click.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_TyperError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="spikeloop",
+    help="Train a quantised spiking network, put it on analog crossbar tiles, and see what every bit costs.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+HardwareOption = Annotated[
+    str, typer.Option("--hw", metavar="PRESET|HW.yaml", help="Accelerator: shipped name or file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=1024, help="Processes; the results do not depend on it.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same study.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code and never raises."""
+    try:
+        given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        code = app(args=given, prog_name="spikeloop", standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+            output.say("spikeloop: interrupted")
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        output.say("spikeloop: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (e.g. `| head`): nothing is left to say, and flushing at exit would complain.
+        sys.stdout = None
+        return FAILED
+    except Exception as error:
+        if output.debug_wanted():
+            import traceback
+
+            traceback.print_exc()
+        output.say(f"spikeloop: {_explain(error)}")
+        return BAD_INPUT if isinstance(error, (*INPUT_ERRORS, _TyperError)) else FAILED
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, _UsageError):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "spikeloop"
+        return f"{error.format_message().rstrip('.')}; see '{command} --help'"  # type: ignore[attr-defined]
+    if isinstance(error, _TyperError):
+        return str(error.format_message())  # type: ignore[attr-defined]
+    if isinstance(error, SpikeloopError | OSError):
+        return output.sentence(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory for this run; use fewer images or a smaller network"
+    return (
+        f"unexpected {type(error).__name__} ({output.sentence(error)}); this is a bug, "
+        "run with --debug to see where and report it"
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        output.emit(f"spikeloop {version('spikeloop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or set SPIKELOOP_DEBUG=1).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    output.configure_logging(verbose=verbose, debug=debug or output.debug_wanted())
+
+
+@app.command(short_help="Digits to Pareto front and report, in one command.")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("runs/demo"),
+    workers: WorkersOption = 1,
+    resume: ResumeOption = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A two-minute cut of the study, to see the flow.")] = False,
+) -> int:
+    """Digits -> teacher -> quantised students -> crossbar tiles -> Pareto front -> report.html."""
+    from .demo import run_demo
+
+    # The demo always continues a folder of its own; the option is there because a user may expect to need it.
+    del resume
+    return run_demo(out, workers=workers, quick=quick)
+
+
+@app.command(short_help="Train a teacher, or a student by distillation.")
+def train(
+    training: Annotated[str, typer.Argument(metavar="TRAINING.yaml", help="Training file or shipped name.")],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+) -> int:
+    """Train a full-precision teacher, or a quantised student by distillation."""
+    from .cli_network import train_network
+
+    return train_network(training, out)
+
+
+@app.command(short_help="Write an integer network file.")
+def export(
+    out: Annotated[Path, typer.Option(help="Network file to write (.safetensors).")],
+    checkpoint: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder written by 'train'.")] = None,
+    random: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Untrained network of the zoo instead of a checkpoint.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --random.")] = 0,
+    weight_bits: Annotated[int, typer.Option(min=2, max=32, help="Weight bits of --random.")] = 4,
+    membrane_bits: Annotated[int, typer.Option(min=2, max=32, help="Membrane bits of --random.")] = 6,
+) -> int:
+    """Write a trained student, or a random network of the zoo, as an integer network file."""
+    from .cli_network import export_network
+
+    return export_network(
+        checkpoint, out, random=random, seed=seed, weight_bits=weight_bits, membrane_bits=membrane_bits
+    )
+
+
+@app.command(short_help="Accuracy, latency, energy and area of a network.")
+def simulate(
+    network: Annotated[Path, typer.Argument(metavar="NET.safetensors", help="Network file made by 'export'.")],
+    hw: HardwareOption,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Data set; default: the one the network was trained on.")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Test images; default: the whole test split.")] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Random spikes of this density instead of data: cost only, no accuracy.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also keep the result and its run record here.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Accuracy, latency, energy and area of one network on one accelerator."""
+    from .cli_simulate import simulate_network
+
+    return simulate_network(network, hw, data=data, images=images, density=density, seed=seed, out=out, as_json=as_json)
+
+
+@app.command(short_help="Run a design-space study into a folder.")
+def explore(
+    study: Annotated[str, typer.Argument(metavar="STUDY.yaml", help="Study file or shipped name.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study.")],
+    workers: WorkersOption = 1,
+    resume: ResumeOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study, count its points, run nothing.")] = False,
+) -> int:
+    """Run a design-space study: train, map, simulate, and keep every point in a ledger."""
+    from .cli_study import explore_study
+
+    return explore_study(study, out, workers=workers, resume=resume, only_plan=dry_run)
+
+
+@app.command(short_help="Write the report, table and figures of a study.")
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]) -> int:
+    """Write report.html, front.csv and figures/ of a study from its ledger."""
+    from .cli_study import report_study
+
+    return report_study(folder)
+
+
+@app.command(short_help="What every component of an accelerator costs.")
+def cost(
+    hw: Annotated[str, typer.Argument(metavar="HW", help="Accelerator: shipped name or file.")],
+    compare: Annotated[str | None, typer.Option(metavar="HW2", help="Second accelerator, side by side.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """What every component of an accelerator costs, with the source of each number."""
+    from .cli_cost import show_cost
+
+    return show_cost(hw, compare=compare, as_json=as_json)
+
+
+@app.command(short_help="Say what a file is and whether it is valid.")
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Any file, or a study folder.")]) -> int:
+    """Say what a file is (network, accelerator, technology, study, training) and whether it is valid."""
+    from .cli_check import describe
+
+    output.emit(describe(file))
+    return 0
+
+
+def run() -> None:
+    """Entry point of ``python -m spikeloop.codesign.cli``."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,59 @@
+"""How the command line talks: data to stdout, everything else to stderr, one sentence per error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_DEBUG_VARIABLE = "SPIKELOOP_DEBUG"
+
+
+def say(message: str) -> None:
+    """A line for people, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def emit(text: str) -> None:
+    """A line of data, on stdout."""
+    print(text, flush=True)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON object on stdout; floats keep every digit, NaN is refused."""
+    emit(json.dumps(value, indent=2, allow_nan=False))
+
+
+def emit_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns aligned with blanks: text left, numbers right (a column is of numbers if every cell starts so)."""
+    body = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
+    right = [all(row[i][:1].isdigit() or row[i] in ("", "-") for row in body) for i in range(len(header))]
+    for line in [list(header), *body]:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        emit("  ".join(cells).rstrip())
+
+
+def debug_wanted() -> bool:
+    """Whether the user asked for tracebacks, by ``--debug`` or the environment variable SPIKELOOP_DEBUG."""
+    return os.environ.get(_DEBUG_VARIABLE, "") not in ("", "0")
+
+
+def configure_logging(*, verbose: bool, debug: bool) -> None:
+    """The only place where logging is set up: warnings and above to stderr, more on request."""
+    if debug:
+        os.environ[_DEBUG_VARIABLE] = "1"
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
+    # Drawing and compiling libraries fill a debug log with thousands of lines of their own.
+    for name in ("matplotlib", "numba", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

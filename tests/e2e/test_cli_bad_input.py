@@ -1,0 +1,283 @@
+"""What a user can get wrong: exit code 2, one sentence naming file and field, nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from spikeloop.codesign.cli import main
+from spikeloop.models.random_export import random_network
+from spikeloop.simulator.config import shipped_files
+from spikeloop.simulator.network.io import save_network
+
+pytestmark = pytest.mark.e2e
+
+HARDWARE = shipped_files("accelerators")["demo"].read_text()
+TEACHER = {"role": "teacher", "dataset": "digits", "network": "demo", "epochs": 1, "lr": 0.01}
+STUDENT = {**TEACHER, "role": "student", "quantisation": {"weight_bits": 3, "membrane_bits": 4}}
+STUDY = {
+    "name": "small",
+    "hardware": "demo",
+    "teacher": TEACHER,
+    "student": STUDENT,
+    "space": {"hw.adc.bits": [4, 5]},
+}
+
+
+@pytest.fixture(scope="module")
+def network_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("network") / "net.safetensors"
+    save_network(random_network("demo", seed=0, weight_bits=3, membrane_bits=4), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network_bytes: bytes) -> Path:
+    """Working directory with a good network, design, study and training file."""
+    (tmp_path / "net.safetensors").write_bytes(network_bytes)
+    (tmp_path / "hw.yaml").write_text(HARDWARE)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    (tmp_path / "student.yaml").write_text(yaml.safe_dump(STUDENT))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    """Every file but the two that SQLite itself makes beside a ledger that is read."""
+    found = [path for path in sorted(folder.rglob("*")) if not path.name.endswith(("-shm", "-wal"))]
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in found}
+
+
+def _refused(folder: Path, capfd: pytest.CaptureFixture[str], *command: str) -> str:
+    """The one sentence with which a command was refused; checks exit code, streams and files."""
+    before = _tree(folder)
+    code = main(command)
+    out, err = capfd.readouterr()
+    assert code == 2, err
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("spikeloop: ")
+    assert "Traceback" not in err
+    assert _tree(folder) == before
+    return err
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  rows: 64", "  row: 64", ("crossbar.row", "unknown field", "'rows'")),
+        ("  rows: 64", "  rows: 0", ("crossbar.rows", "0", "greater than or equal to 1")),
+        ("  bits: 5", "  bits: 99", ("adc", "bits", "99", "less than or equal to 14")),
+        ("  cols: 64", "  cols: 65", ("crossbar.cols=65", "adc.columns_per_adc=8", "choose a divisor")),
+        ("clock_GHz: 0.25", "clock_GHz: 1e-9", ("1e-9", "line", "plain decimal")),
+        ("name: demo", "name: on", ("'on'", "line", "quoted")),
+        ("  cell_bits: 1", "  cell_bits: 1\n  cell_bits: 2", ("'cell_bits'", "twice", "line")),
+        ("technology: rram_65nm", "technology: rram_66nm", ("rram_66nm", "rram_65nm")),
+        ("clock_GHz: 0.25", "clock_GHz: .nan", ("line", "not a finite number")),
+        ("  kind: uniform", "  kind: flash", ("adc", "flash", "uniform")),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "cost", "simulate"])
+def test_wrong_design_is_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str], command: str, old: str, new: str, words: tuple[str, ...]
+) -> None:
+    (folder / "hw.yaml").write_text(_replaced(HARDWARE, old, new))
+    commands = {
+        "check": ("check", "hw.yaml"),
+        "cost": ("cost", "hw.yaml"),
+        "simulate": ("simulate", "net.safetensors", "--hw", "hw.yaml", "--density", "0.1", "--out", "result"),
+    }
+    sentence = _refused(folder, capfd, *commands[command])
+    assert all(word in sentence for word in (*words, *(() if "rram_66nm" in new else ("hw.yaml",))))
+
+
+def test_truncated_network_is_refused(folder: Path, capfd: pytest.CaptureFixture[str], network_bytes: bytes) -> None:
+    for length in (0, 7, 100, len(network_bytes) // 2, len(network_bytes) - 1):
+        (folder / "net.safetensors").write_bytes(network_bytes[:length])
+        sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo", "--density", "0.1")
+        assert "net.safetensors" in sentence
+        assert "not a whole safetensors file" in sentence
+
+
+def test_network_of_another_schema_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = folder / "net.safetensors"
+    save_file(load_file(path), path, metadata={"format": "spikeloop-network", "schema": "7", "network": "{}"})
+    sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo", "--density", "0.1")
+    assert "net.safetensors" in sentence
+    assert "schema 7" in sentence
+    assert "schema 1" in sentence
+
+
+def test_tensors_that_are_no_network_are_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = folder / "net.safetensors"
+    save_file(load_file(path), path)
+    assert "not a spikeloop network" in _refused(folder, capfd, "check", "net.safetensors")
+
+
+def test_missing_network_and_missing_data_are_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sentence = _refused(folder, capfd, "simulate", "gone.safetensors", "--hw", "demo", "--density", "0.1")
+    assert "gone.safetensors" in sentence
+    sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo", "--data", "digit")
+    assert "'digit'" in sentence
+    assert "'digits'" in sentence
+    sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo")
+    assert "--data" in sentence
+    assert "--density" in sentence
+
+
+def test_density_outside_its_range_or_beside_data_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = ("simulate", "net.safetensors", "--hw", "demo", "--out", "result")
+    assert "1.5" in _refused(folder, capfd, *base, "--density", "1.5")
+    assert "--density" in _refused(folder, capfd, *base, "--density", "0.5", "--data", "digits")
+
+
+def test_membrane_of_one_bit_is_refused_wherever_it_is_asked_for(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    thin = {**STUDENT, "quantisation": {"weight_bits": 3, "membrane_bits": 1}}
+    (folder / "student.yaml").write_text(yaml.safe_dump(thin))
+    sentence = _refused(folder, capfd, "train", "student.yaml", "--out", "trained")
+    assert "student.yaml: quantisation.membrane_bits" in sentence
+    assert "greater than or equal to 2" in sentence
+    axis = {**STUDY, "space": {"student.quantisation.membrane_bits": [1]}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(axis))
+    sentence = _refused(folder, capfd, "explore", "study.yaml", "--out", "study")
+    assert "study.yaml" in sentence
+    assert "membrane_bits" in sentence
+    sentence = _refused(folder, capfd, "export", "--random", "demo", "--membrane-bits", "1", "--out", "x.safetensors")
+    assert "--membrane-bits" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"space": {"hw.adc.bit": [4]}}, ("hw.adc.bit", "hw.adc.bits")),
+        ({"spaces": {}}, ("spaces", "unknown field", "'space'")),
+        ({"objectives": [{"metric": "accurcy", "goal": "max"}]}, ("accurcy", "'accuracy'")),
+        ({"hardware": "nothing"}, ("nothing", "accelerators")),
+    ],
+)
+def test_wrong_study_is_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str], change: dict[str, object], words: tuple[str, ...]
+) -> None:
+    (folder / "study.yaml").write_text(yaml.safe_dump({**STUDY, **change}))
+    for command in (("explore", "study.yaml", "--out", "study"), ("check", "study.yaml")):
+        sentence = _refused(folder, capfd, *command)
+        assert "study.yaml" in sentence
+        assert all(word in sentence for word in words)
+
+
+def test_folder_with_another_study_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from spikeloop.codesign.folder import open_folder
+    from spikeloop.codesign.study import load_study
+
+    with open_folder(load_study("study.yaml"), folder / "study", resume=False):
+        pass
+    (folder / "other.yaml").write_text(yaml.safe_dump({**STUDY, "name": "other"}))
+    sentence = _refused(folder, capfd, "explore", "other.yaml", "--out", "study", "--resume")
+    assert "another study" in sentence
+    assert "'small'" in sentence
+    assert "'other'" in sentence
+    sentence = _refused(folder, capfd, "explore", "study.yaml", "--out", "study")
+    assert "--resume" in sentence
+    sentence = _refused(folder, capfd, "demo", "--out", "study")
+    assert "another study" in sentence
+
+
+def test_folder_with_another_result_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    simulate = ("simulate", "net.safetensors", "--hw", "demo", "--density", "0.1")
+    assert main([*simulate, "--out", "result"]) == 0
+    capfd.readouterr()
+    assert "another result" in _refused(folder, capfd, *simulate, "--seed", "1", "--out", "result")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    assert "not empty" in _refused(folder, capfd, *simulate, "--out", "notes")
+
+
+def test_folder_that_is_no_study_has_no_report(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    for command in ("report", "check"):
+        assert "study.yaml" in _refused(folder, capfd, command, "empty")
+
+
+def test_unknown_files_and_formats_are_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "words.yaml").write_text("hello: world\n")
+    (folder / "words.txt").write_text("hello")
+    assert "hello" in _refused(folder, capfd, "check", "words.yaml")
+    assert "'.txt'" in _refused(folder, capfd, "check", "words.txt")
+    assert "gone.yaml" in _refused(folder, capfd, "check", "gone.yaml")
+    assert "not available" in _refused(folder, capfd, "export", "--random", "demo", "--out", "x.nir")
+    assert "zoo" in _refused(folder, capfd, "export", "--random", "vgg99", "--out", "x.safetensors")
+    assert "--random" in _refused(folder, capfd, "export", "--out", "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("simulat",),
+        ("simulate",),
+        ("simulate", "net.safetensors", "--hw"),
+        ("explore", "study.yaml", "--out", "study", "--workers", "0"),
+        ("demo", "--workerz", "2"),
+    ],
+)
+def test_usage_error_is_one_sentence_with_a_way_to_help(
+    folder: Path, capfd: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    assert "--help'" in _refused(folder, capfd, *command)
+
+
+def test_process_ends_with_code_2_and_a_clean_stdout(folder: Path) -> None:
+    (folder / "hw.yaml").write_text(_replaced(HARDWARE, "  rows: 64", "  rows: 0"))
+    done = subprocess.run(
+        [sys.executable, "-m", "spikeloop.codesign.cli", "check", "hw.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "SPIKELOOP_DEBUG": ""},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "crossbar.rows" in done.stderr
+
+
+def test_debug_shows_the_traceback(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKELOOP_DEBUG", "1")
+    assert main(["check", "gone.yaml"]) == 2
+    err = capfd.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("spikeloop: ")
+
+
+def test_good_files_are_not_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, word in (("hw.yaml", "accelerator"), ("net.safetensors", "network"), ("study.yaml", "study")):
+        assert main(["check", name]) == 0
+        assert f"valid {word}" in capfd.readouterr().out
+    assert main(["check", "student.yaml"]) == 0
+    assert "valid training file" in capfd.readouterr().out
+    assert main(["explore", "study.yaml", "--out", "study", "--dry-run"]) == 0
+    assert "points      2" in capfd.readouterr().out
+    assert not (folder / "study").exists()
+
+
+def test_json_stays_json_when_notes_are_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "net.safetensors", "--hw", "hw.yaml", "--density", "0.1", "--json"]) == 0
+    out, _ = capfd.readouterr()
+    result = json.loads(out)
+    assert result["schema"] == 1
+    assert result["accuracy"] == {"value": None, "n": 0, "ci95": None}
