@@ -76,9 +76,9 @@ print(
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[3, 1.3])
 axes[0].imshow(cells, cmap="Blues", vmin=0, vmax=1.4)
-axes[0].set_xticks(range(12), [f"{'+-'[c // 6]}2^{(c // 3) % 2}\nn{c % 3}" for c in range(12)])
+axes[0].set_xticks(range(12), [f"{'+-'[c // 6]}{2 ** (c // 3 % 2)}\nn{c % 3}" for c in range(12)])
 axes[0].set_yticks(range(6), [f"input {r}" for r in range(6)])
-axes[0].set_title("cells: sign, slice and neuron of every column")
+axes[0].set_title("cells: sign, place value and neuron of every column")
 for (row, column), value in np.ndenumerate(cells):
     axes[0].text(column, row, value, ha="center", va="center", fontsize=8)
 axes[1].imshow(spikes.T, cmap="Greys", vmin=0, vmax=1.4)
