@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -232,12 +233,15 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
     if not path.is_file():
         raise StudyError(f"{path}: no such ledger; give the --out folder of a study")
     _check_length(path)
-    mode = "ro" if read_only else "rw"
+    # A reader also opens for writing where it may, to clear the log files away when it closes.
+    mode = "mode=rw" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
     with _damage_named(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
         try:
             _check_file(path, connection)
-            if not read_only:
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+            else:
                 _durable(connection)
             ledger = Ledger(path, connection)
             _check_versions(path, ledger.meta(), read_only=read_only)

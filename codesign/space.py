@@ -199,7 +199,7 @@ def _check_value(axis: Axis, value: Scalar, space: Space) -> None:
         values = {axis.name: value} if kind is None else {"hw.adc.kind": kind, axis.name: value}
         problems.append(_field_problem(values, axis, space))
     if all(problems):
-        raise ConfigError(f"space: {axis.name}: {problems[0]}")
+        raise ConfigError(f"space: {problems[0]}")
 
 
 def _field_problem(values: Mapping[str, Scalar], axis: Axis, space: Space) -> str | None:
@@ -213,7 +213,7 @@ def _field_problem(values: Mapping[str, Scalar], axis: Axis, space: Space) -> st
         # A rule between fields (value_error) may hold in another combination; a field's own rule cannot.
         if any(detail["type"] != "value_error" for detail in error.errors(include_url=False)):
             try:
-                validate_spec(cls, raw, where="got " + _text(values))
+                validate_spec(cls, raw, where=_text(values))
             except ConfigError as sentence:
                 return str(sentence)
     return None

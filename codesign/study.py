@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
 from spikeloop.simulator.errors import ConfigError, StudyError
@@ -69,6 +69,20 @@ class Log2Axis(Spec):
         return [1 << exponent for exponent in range(low, high + 1)]
 
 
+def _axis_kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "log2" if "log2" in value else "range"
+    if isinstance(value, Log2Axis):
+        return "log2"
+    return "range" if isinstance(value, RangeAxis) else "choices"
+
+
+AxisValues = Annotated[
+    Annotated[list[Scalar], Tag("choices")] | Annotated[RangeAxis, Tag("range")] | Annotated[Log2Axis, Tag("log2")],
+    Discriminator(_axis_kind),
+]
+
+
 class Seeds(Spec):
     """Seeds of a study: training of teacher and students, and of the simulated chip."""
 
@@ -114,7 +128,7 @@ class StudyConfig(Spec):
     hardware: str | dict[str, Any]
     teacher: str | dict[str, Any]
     student: str | dict[str, Any]
-    space: dict[str, list[Scalar] | RangeAxis | Log2Axis] = Field(min_length=1)
+    space: dict[str, AxisValues] = Field(min_length=1)
     tied: dict[str, list[str]] = Field(default_factory=dict)
     search: Literal["grid", "exhaustive"] = "grid"
     seeds: Seeds = Seeds()
