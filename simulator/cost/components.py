@@ -61,7 +61,7 @@ def adc_conversion_fJ(technology: Technology, bits: int) -> float:
     def relative(b: int) -> float:
         return fit.linear_fJ * b + fit.power_fJ * 4.0**b
 
-    return technology.adc.conversion_fJ.value * relative(bits) / relative(technology.adc.bits)
+    return technology.adc.conversion_fJ.value * (relative(bits) / relative(technology.adc.bits))
 
 
 def adc_area_um2(technology: Technology, bits: int) -> float:
