@@ -1,0 +1,274 @@
+"""Service times, queues and tokens of compiled networks, each number worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles.cycle_cases import make_activity, make_hardware, make_network
+
+from spikeloop.simulator.cycle.run import run_cycles
+from spikeloop.simulator.functional.activity import Activity, LayerActivity
+from spikeloop.simulator.mapping.tiles import map_network
+from spikeloop.simulator.phases import Phase, bind_phase, driven_planes, phases, window_ends
+from spikeloop.simulator.program import UNIT_KINDS, compile_program
+
+
+def compiled(layers, shape, hw, **network):
+    made = make_network(np.random.default_rng(0), layers, shape, **network)
+    return compile_program(map_network(made, hw), hw)
+
+
+def units(program, kind, layer=0):
+    code = UNIT_KINDS.index(kind)
+    return np.flatnonzero((program.unit_kind == code) & (program.unit_layer == layer))
+
+
+def names(program, layer=0):
+    return [program.unit_name(i) for i in np.flatnonzero(program.unit_layer == layer)]
+
+
+def channels(program, layer=0):
+    return [
+        (program.unit_name(a), program.unit_name(b))
+        for a, b in zip(program.channel_src, program.channel_dst, strict=True)
+        if program.unit_layer[a] == layer
+    ]
+
+
+def service(tables, i, token):
+    return int(tables.service_values[tables.service_start[i] + token % tables.service_period[i]])
+
+
+def flag(tables, start, period, token):
+    return int(tables.flag_values[start + token % period])
+
+
+def test_partial_sums_of_another_tile_travel_to_the_home_of_the_block():
+    """8 rows on 4-row crossbars, one crossbar a PE, one PE a tile: PE 0 in tile 0, PE 1 at home in tile 1.
+
+    3 classes of 3-bit weights on 2-bit cells: 6 columns; sums reach 3 x 8 = 24 at most (psum_bits <= 6).
+    """
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 6, "cell_bits": 2},
+        adc={"kind": "lossless", "columns_per_adc": 3},
+        tile={"pes_per_tile": 1, "crossbars_per_pe": 1, "input_bus_bits": 3, "accumulator_lanes": 2},
+        neuron={"lanes": 2},
+        noc={"flit_bits": 8, "header_bits": 5, "router_cycles": 4},
+    )
+    program = compiled([], (8, 1, 1), hw)
+    assert names(program) == [
+        "linear0/tile0/fetch",
+        "linear0/tile0/read0",
+        "linear0/tile0/convert0",
+        "linear0/tile0/accumulate",
+        "linear0/tile0/psum_link",
+        "linear0/tile1/fetch",
+        "linear0/tile1/read1",
+        "linear0/tile1/convert1",
+        "linear0/tile1/accumulate",
+        "linear0/tile1/neuron",
+    ]
+    assert channels(program) == [
+        ("linear0/tile0/fetch", "linear0/tile0/read0"),
+        ("linear0/tile0/read0", "linear0/tile0/convert0"),
+        ("linear0/tile0/convert0", "linear0/tile0/accumulate"),
+        ("linear0/tile0/accumulate", "linear0/tile0/psum_link"),
+        ("linear0/tile0/psum_link", "linear0/tile1/neuron"),
+        ("linear0/tile1/fetch", "linear0/tile1/read1"),
+        ("linear0/tile1/read1", "linear0/tile1/convert1"),
+        ("linear0/tile1/convert1", "linear0/tile1/accumulate"),
+        ("linear0/tile1/accumulate", "linear0/tile1/neuron"),
+    ]
+    bits = program.mapping.layers[0].layer.psum_bits
+    flits = -(-(5 + 3 * bits) // 8)
+    assert 2 <= flits <= 3
+    # fetch 4 rows over 3 bits: 2; read 1 and convert 3 a plane; accumulate 3 sums on 2 lanes: 2; 1 hop of 4.
+    assert program.base_cycles.tolist() == [2, 0, 0, 2, 4 + flits, 2, 0, 0, 2, 2]
+    assert program.plane_cycles.tolist() == [0, 1, 3, 0, 0, 0, 1, 3, 0, 0]
+    assert program.unit_flits[4] == flits
+    assert program.unit_links[4] == 1
+    assert program.unit_lanes.tolist() == [1, 1, 1, 1, (4 + flits) // flits, 1, 1, 1, 1, 1]
+    # The neuron adds the 3 foreign sums on 2 accumulator lanes; a classifier has no membrane.
+    assert program.step_cycles[9].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(("sample_and_hold", "kinds", "plane"), [(True, 2, [1, 3]), (False, 1, [4])])
+def test_sample_and_hold_separates_reading_from_conversion(sample_and_hold, kinds, plane):
+    """4 of 6 columns used, 3 columns an ADC: 3 rounds, plus the read when nothing holds the samples."""
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 6, "cell_bits": 2, "scheme": "offset"},
+        adc={"kind": "lossless", "columns_per_adc": 3, "sample_and_hold": sample_and_hold},
+    )
+    program = compiled([], (4, 1, 1), hw, classes=2, weight_bits=3)
+    pe_units = [i for i in range(program.n_units) if program.unit_pe[i] >= 0]
+    assert len(pe_units) == kinds
+    assert program.plane_cycles[pe_units].tolist() == plane
+
+
+def test_rounds_are_limited_by_the_columns_in_use():
+    hw = make_hardware(crossbar={"rows": 4, "cols": 8, "cell_bits": 2}, adc={"kind": "lossless", "columns_per_adc": 8})
+    program = compiled([], (4, 1, 1), hw, classes=3, weight_bits=3)
+    assert program.plane_cycles[units(program, "convert")].tolist() == [6]
+
+
+def test_a_token_costs_its_driven_planes_and_a_skip_for_each_other_plane():
+    """2-bit input, rounds = 2, skip = 3. Planes driven 2, 1, 0: convert 4, 2 + 3, 6; read 2, 1 + 3, 6."""
+    hw = make_hardware(
+        crossbar={"rows": 6, "cols": 4, "cell_bits": 2, "rows_active": 2},
+        adc={"kind": "lossless", "columns_per_adc": 2},
+        dataflow={"skip_cycles": 3},
+    )
+    program = compiled([], (6, 1, 1), hw, bits=2, n_timesteps=1, classes=2)
+    active = np.array([[2, 0, 0], [1, 1, 0]], dtype=np.uint16).reshape(1, 1, 1, 2, 3)
+    zeros = np.zeros((1, 1), dtype=np.int64)
+    activity = Activity(layers=(LayerActivity(active_rows=active, input_ones=zeros, spikes_out=zeros),), origin="hand")
+    assert driven_planes(program, 0, active).ravel().tolist() == [2, 1, 0]
+    tables = bind_phase(program, activity, Phase(0, 0, 0))
+    (read,), (convert,) = units(program, "read"), units(program, "convert")
+    assert [service(tables, read, token) for token in range(3)] == [2, 4, 6]
+    assert [service(tables, convert, token) for token in range(3)] == [4, 5, 6]
+
+
+def test_zero_skipping_looks_at_the_vector_or_at_the_row_group():
+    """3 rows on 2-row crossbars read row by row: crossbar 0 has rows in both reads, crossbar 1 in the first only."""
+    active = np.array([[0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.uint16).reshape(1, 2, 1, 1, 4)
+    driven = {}
+    for skipping in ("none", "vector", "row_group"):
+        hw = make_hardware(
+            crossbar={"rows": 2, "cols": 4, "rows_active": 1, "cell_bits": 2},
+            tile={"crossbars_per_pe": 1},
+            dataflow={"zero_skipping": skipping},
+        )
+        program = compiled([], (3, 1, 1), hw, classes=1)
+        # (parts, runs, reads): the only image and position.
+        driven[skipping] = driven_planes(program, 0, active)[:, 0, :, 0, :].tolist()
+    assert driven["none"] == [[[1, 1], [1, 1]], [[1, 0], [1, 0]]]
+    assert driven["vector"] == [[[1, 1], [0, 0]], [[1, 0], [0, 0]]]
+    assert driven["row_group"] == [[[0, 0], [0, 0]], [[1, 0], [0, 0]]]
+
+
+def test_a_fetch_hands_over_each_distinct_row_block_of_the_tile_once():
+    """6 rows of 2 bits on 4-row crossbars, blocks of 4 and 2 rows; 2 PEs of one output each share both blocks."""
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 2, "cell_bits": 2, "rows_active": 3},
+        tile={"crossbars_per_pe": 2, "input_bus_bits": 4},
+    )
+    program = compiled([], (6, 1, 1), hw, bits=2, classes=2)
+    assert len(program.mapping.layers[0].pes) == 2
+    # A full read takes 3 rows of block 0 and 2 of block 1: 5 x 2 bits over 4 bits a cycle.
+    assert program.base_cycles[units(program, "fetch")].tolist() == [3]
+
+
+def test_spikes_go_to_all_tiles_of_the_next_layer():
+    """4 neurons, sum-pooled 2x2 (3-bit codes): 12 bits + 4 header = 4 flits of 4; tiles 1 and 2 on a 2x2 mesh.
+
+    The farthest, tile 2 at (0, 1), and tile 1 at (1, 0) are both one hop away; the tree has two links.
+    """
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 8, "cell_bits": 2},
+        adc={"kind": "lossless", "columns_per_adc": 4},
+        tile={"pes_per_tile": 1, "crossbars_per_pe": 1},
+        noc={"flit_bits": 4, "header_bits": 4, "router_cycles": 9},
+    )
+    program = compiled([("conv", 4, 1, 1, 0, 1), ("pool", 2, 2)], (1, 2, 4), hw, classes=3)
+    assert program.mapping.layers[1].tiles == (1, 2)
+    (link,) = units(program, "spike_link")
+    assert program.unit_flits[link] == 4
+    assert program.base_cycles[link] == 9 + 4
+    assert program.unit_lanes[link] == 3
+    assert program.unit_links[link] == 2
+
+
+def test_a_pool_sends_where_a_window_is_completed():
+    """4 x 5 positions, windows of 2 x 2 every 2: completed at rows 1, 3 and columns 1, 3; column 4 is cut."""
+    program = compiled([("conv", 2, 1, 1, 0, 1), ("pool", 2, 2)], (1, 4, 5), make_hardware())
+    ends = window_ends(program.mapping.layers[0]).reshape(4, 5)
+    assert np.argwhere(ends).tolist() == [[1, 1], [1, 3], [3, 1], [3, 3]]
+    overlapping = compiled([("conv", 2, 1, 1, 0, 1), ("pool", 3, 1)], (1, 4, 4), make_hardware())
+    ends = window_ends(overlapping.mapping.layers[0]).reshape(4, 4)
+    assert np.argwhere(ends).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+
+
+def test_held_currents_cost_a_write_at_the_first_step_and_a_read_at_the_others():
+    """3 neurons; membranes m bits and currents psum_bits wide in 4-bit words, one bank, one port."""
+    hw = make_hardware(neuron={"lanes": 4, "memory": {"word_bits": 4, "banks": 1, "ports": 1}})
+    program = compiled([("linear", 3)], (2, 1, 1), hw, static=True, n_timesteps=3)
+    layer = program.mapping.layers[0].layer
+    membrane = -(-3 * layer.lif.membrane_bits // 4)
+    current = -(-3 * layer.psum_bits // 4)
+    (neuron, *others) = units(program, "neuron")
+    assert not others
+    assert program.step_cycles[neuron].tolist() == [membrane + current, 2 * membrane + current, membrane + current]
+
+
+def test_a_static_layer_runs_its_crossbars_at_the_first_step_only():
+    rng = np.random.default_rng(1)
+    hw = make_hardware()
+    program = compiled([("conv", 2, 1, 1, 0, 1)], (1, 2, 2), hw, static=True, bits=2, n_timesteps=3)
+    activity = make_activity(rng, program.mapping, density=0.5)
+    first, later = (bind_phase(program, activity, Phase(0, step, 0)) for step in (0, 1))
+    assert first.unit.size == np.count_nonzero(program.unit_layer == 0)
+    assert [UNIT_KINDS[program.unit_kind[i]] for i in later.unit] == ["neuron", "spike_link"]
+    assert later.dst.tolist() == [1]
+    trace = run_cycles(program, activity)
+    assert trace.tokens[units(program, "convert")].tolist() == [4] * units(program, "convert").size
+    assert trace.tokens[units(program, "neuron")].tolist() == [4 * 3]
+
+
+def test_layer_major_orders_tokens_by_position_then_step_then_row_group():
+    """2 positions, 2 steps, 2 reads: token 0..7 = (0,0,0) (0,0,1) (0,1,0) (0,1,1) (1,0,0) ..."""
+    hw = make_hardware(
+        crossbar={"rows": 2, "cols": 4, "cell_bits": 2, "rows_active": 1},
+        dataflow={"loop": "layer_major", "skip_cycles": 9},
+    )
+    program = compiled([("conv", 2, 1, 1, 0, 1)], (2, 1, 2), hw, n_timesteps=2)
+    activity = make_activity(np.random.default_rng(0), program.mapping, density=1.0)
+    active = np.zeros((1, 2, 2, 1, 2), dtype=np.uint16)
+    active[0, 1, 0, 0, 1] = 1  # step 1, position 0, read 1: token 3
+    active[0, 0, 1, 0, 0] = 1  # step 0, position 1, read 0: token 4
+    first = LayerActivity(
+        active_rows=active, input_ones=activity.layers[0].input_ones, spikes_out=activity.layers[0].spikes_out
+    )
+    activity = Activity(layers=(first, *activity.layers[1:]), origin="hand")
+    assert list(phases(program, 2)) == [(0, None, 0), (0, None, 1), (1, None, 0), (1, None, 1)]
+    tables = bind_phase(program, activity, Phase(0, None, 0))
+    (read,) = units(program, "read")
+    assert tables.n_tokens[read] == 8
+    assert [service(tables, read, token) for token in range(8)] == [9, 9, 9, 1, 1, 9, 9, 9]
+    (accumulate,) = units(program, "accumulate")
+    (out,) = np.flatnonzero(tables.src == accumulate)
+    sends = [flag(tables, tables.emit_start[out], tables.emit_period[out], token) for token in range(8)]
+    assert sends == [0, 1] * 4
+
+
+def test_layer_major_takes_a_held_current_once_for_all_steps_of_a_position():
+    hw = make_hardware(dataflow={"loop": "layer_major"})
+    program = compiled([("conv", 1, 1, 1, 0, 1)], (1, 1, 2), hw, static=True, n_timesteps=3)
+    activity = make_activity(np.random.default_rng(0), program.mapping, density=0.5)
+    tables = bind_phase(program, activity, Phase(0, None, 0))
+    (neuron,) = units(program, "neuron")
+    assert tables.n_tokens[neuron] == 6
+    assert tables.n_tokens[units(program, "convert")[0]] == 2
+    (inward,) = np.flatnonzero(tables.dst == neuron)
+    takes = [flag(tables, tables.consume_start[inward], tables.consume_period[inward], token) for token in range(6)]
+    assert takes == [1, 0, 0, 1, 0, 0]
+
+
+def test_input_load_brings_every_step_of_a_changing_input():
+    """2 x 3 x 3 pixels of 2 bits over 5 bits a cycle: 36 bits in 8 cycles once, 108 bits in 22 at every step."""
+    hw = make_hardware(noc={"input_bits_per_cycle": 5})
+    still, moving = (
+        compiled([("conv", 1, 1, 1, 0, 1)], (2, 3, 3), hw, bits=2, static=static, n_timesteps=3)
+        for static in (True, False)
+    )
+    assert still.input_load_cycles == 8
+    assert moving.input_load_cycles == 22
+
+
+def test_channels_ascend_by_source_then_destination_and_stay_inside_a_layer():
+    program = compiled([("conv", 6, 2, 1, 0, 2), ("linear", 5)], (2, 4, 4), make_hardware(tile={"pes_per_tile": 2}))
+    pairs = list(zip(program.channel_src.tolist(), program.channel_dst.tolist(), strict=True))
+    assert pairs == sorted(pairs)
+    assert (program.unit_layer[program.channel_src] == program.unit_layer[program.channel_dst]).all()
+    order = list(zip(program.unit_layer, program.unit_tile, program.unit_kind, program.unit_pe, strict=True))
+    assert order == sorted(order)
