@@ -157,12 +157,12 @@ def _targets(student: Spec, tied: Mapping[str, list[str]]) -> dict[str, tuple[st
     for name, members in {**BUILT_IN_TIES, **tied}.items():
         if not name.startswith(("hw.", "student.")):
             raise ConfigError(f"tied: '{name}' must start with 'hw.' or 'student.'")
-        if name in targets:
-            raise ConfigError(f"tied: '{name}' is a field already; choose a new name")
+        if name in targets and name not in members:
+            raise ConfigError(f"tied: '{name}' is a field already; list it among its members, or choose a new name")
         for member in members:
             if member not in targets or member.partition(".")[0] != name.partition(".")[0]:
                 raise ConfigError(f"tied: {name}: no axis '{member}'; {nearest(member, list(targets))}")
-        targets[name] = tuple(path for member in members for path in targets[member])
+        targets[name] = tuple(dict.fromkeys(path for member in members for path in targets[member]))
     return targets
 
 

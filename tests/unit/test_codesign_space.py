@@ -53,6 +53,14 @@ def test_own_tie() -> None:
     assert students == [{"weight_bits": bits, "membrane_bits": bits} for bits in (2, 8)]
 
 
+def test_a_field_may_take_others_along() -> None:
+    found = make_space(
+        {"student.weight_bits": [2, 8]}, tied={"student.weight_bits": ["student.weight_bits", "student.membrane_bits"]}
+    )
+    students = [found.student_of(point).resolved()["quantisation"] for point in found.points()]
+    assert students == [{"weight_bits": bits, "membrane_bits": bits} for bits in (2, 8)]
+
+
 def test_a_point_changes_its_axes_and_nothing_else() -> None:
     changed = apply_hardware(BASE, {"hw.adc.bits": 3, "hw.dataflow.loop": "layer_major"}).resolved()
     expected = BASE.resolved()
