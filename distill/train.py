@@ -123,10 +123,10 @@ def _train(
             with torch.no_grad():
                 lesson = teacher(codes[batch]) if taught and teacher is not None else None
             loss = total_loss(output, labels[batch], config.losses, lesson)
-            if not bool(torch.isfinite(loss)):
-                raise SimulationError(_not_finite(net, codes[batch], epoch))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
+                raise SimulationError(_not_finite(net, codes[batch], epoch))
             optimiser.step()
             schedule.step()
             loss_sum += float(loss.detach()) * len(batch)
@@ -180,11 +180,19 @@ def _lr_factor(config: TrainingConfig, steps: int) -> Callable[[int], float]:
     return lambda step: 1.0
 
 
+def _finite(*values: torch.Tensor) -> bool:
+    # A sum is finite only if all of its terms are; overflow of the sum itself is divergence too.
+    return bool(torch.isfinite(torch.stack([value.detach().sum() for value in values])).all())
+
+
 @torch.no_grad()
 def _not_finite(net: SpikingNet, codes: torch.Tensor, epoch: int) -> str:
+    """Sentence that names the first layer whose weights, output or gradient is not finite."""
     names = (*net.lif_names(), net.plan.classifier.name)
     output = net(codes)
-    sources = (*output.membranes, output.logits)
-    bad = [name for name, value in zip(names, sources, strict=True) if not bool(torch.isfinite(value).all())]
-    where = f"layer {bad[0]} is the first with a value that is not finite" if bad else "every layer is still finite"
-    return f"epoch {epoch}: the loss is not finite and {where}; lower lr or the loss weights"
+    for name, value in zip(names, (*output.membranes, output.logits), strict=True):
+        if not _finite(value, *net.blocks[name].parameters()):
+            return f"epoch {epoch}: layer {name} is the first with values that are not finite; lower lr"
+    grads = {name: [p.grad for p in net.blocks[name].parameters() if p.grad is not None] for name in reversed(names)}
+    bad = next((name for name, parts in grads.items() if not _finite(*parts)), names[-1])
+    return f"epoch {epoch}: the loss or the gradient of layer {bad} is not finite; lower lr or the loss weights"

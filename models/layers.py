@@ -125,8 +125,9 @@ class QuantLayer(WeightLayer):
             return LayerOutput(run.spikes.to(codes.dtype), (run.membrane / self.grid.theta).to(codes.dtype))
         step = weight_step(self.weight, self.weight_spec)
         sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.weight_spec), self.geometry)
-        real, mean, var = self._normalise(sums, float(step) * self.geometry.input_scale)
-        folded = self._fold(step, mean.double(), var.double())
+        scale = step * self.geometry.input_scale
+        real, mean, var = self._normalise(sums, float(scale))
+        folded = self._fold(scale, mean.double(), var.double())
         current = straight_through(real, self._current_on_grid(sums.detach(), folded))
         return LayerOutput(*lif_sequence(current, self.n_timesteps, self.neuron, self.grid))
 
@@ -134,11 +135,14 @@ class QuantLayer(WeightLayer):
         """Weight codes, float64 that holds integers."""
         return weight_codes(self.weight, weight_step(self.weight, self.weight_spec), self.weight_spec)
 
+    def sum_scale(self) -> torch.Tensor:
+        """Real value of a sum of codes of 1, float64 scalar."""
+        return weight_step(self.weight, self.weight_spec) * self.geometry.input_scale
+
     def folded(self) -> FoldedBatchNorm:
         """Integer constants of the batch norm with running statistics."""
-        step = weight_step(self.weight, self.weight_spec)
-        scale = step * self.geometry.input_scale
-        return self._fold(step, self.running_mean.double() / scale, self.running_var.double() / scale**2)
+        scale = self.sum_scale()
+        return self._fold(scale, self.running_mean.double() / scale, self.running_var.double() / scale**2)
 
     @torch.no_grad()
     def integer_run(self, codes: torch.Tensor) -> LifCodes:
@@ -151,9 +155,8 @@ class QuantLayer(WeightLayer):
         return lif_codes(current, self.n_timesteps, self.neuron, self.grid)
 
     @torch.no_grad()
-    def _fold(self, step: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
+    def _fold(self, scale: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
         """Constants for sums of codes with the given mean and variance, (C,) float64."""
-        scale = step * self.geometry.input_scale
         gain = self.gamma.double() * torch.rsqrt(var + _EPS / scale**2)
         offset = self.beta.double() - mean * gain
         return fold_batch_norm(gain * self.grid.theta, offset * self.grid.theta, self.bn_bits)

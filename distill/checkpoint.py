@@ -1,0 +1,166 @@
+"""Checkpoint folders: ``checkpoint.json`` names the weights file beside it; no pickle.
+
+The weights are written first under a name made from their content, then the JSON is replaced in one step.
+A run that dies in between leaves the previous checkpoint whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from spikeloop.models.zoo import SpikingNet, architecture, build_student, build_teacher
+from spikeloop.simulator.errors import ConfigError, NetworkError
+from spikeloop.simulator.files import write_atomic
+from spikeloop.simulator.spec import validate_spec
+
+from .config import TrainingConfig
+from .train import TrainResult
+
+SCHEMA = 1
+FORMAT = "spikeloop-checkpoint"
+_INDEX = "checkpoint.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A trained network with the configuration and results of its training.
+
+    ``metrics`` holds the last epoch's report and ``n_test``; ``versions`` the software and thread count.
+    """
+
+    net: SpikingNet
+    config: TrainingConfig
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+
+
+def save_checkpoint(folder: Path, result: TrainResult) -> None:
+    """Write the result of a training into ``folder``, which is made if need be.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    raw = save({key: value.contiguous() for key, value in result.net.state_dict().items()})
+    digest = hashlib.sha256(raw).hexdigest()
+    weights = f"weights-{digest[:16]}.safetensors"
+    index = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "config": result.config.resolved(),
+        "config_hash": result.config.content_hash(),
+        "metrics": {**asdict(result.history[-1]), "n_test": result.n_test, "cpu_time_s": result.cpu_time_s},
+        "history": [asdict(report) for report in result.history],
+        "versions": _versions(),
+        "weights": {"file": weights, "sha256": digest},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / weights, raw)
+        write_atomic(folder / _INDEX, json.dumps(index, indent=1, sort_keys=True) + "\n")
+        for old in folder.glob("weights-*.safetensors"):
+            if old.name != weights:
+                old.unlink()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); give another folder") from None
+
+
+def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
+    """Network in ``eval()`` with its configuration.
+
+    Args:
+        folder: what ``save_checkpoint`` wrote.
+        network: zoo name that the caller needs; None takes any.
+
+    Raises:
+        ConfigError: no checkpoint there, or its JSON is damaged or of another schema.
+        NetworkError: the weights are damaged or belong to another network.
+    """
+    index = _read_index(folder)
+    try:
+        file, digest = str(index["weights"]["file"]), str(index["weights"]["sha256"])
+        metrics, versions = dict(index["metrics"]), {str(k): str(v) for k, v in index["versions"].items()}
+        raw_config = index["config"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{folder / _INDEX}: damaged ({error!r}); train again") from None
+    config = validate_spec(TrainingConfig, raw_config, where=str(folder / _INDEX))
+    if network is not None and config.network != network:
+        raise NetworkError(f"{folder}: a checkpoint of network '{config.network}', '{network}' is needed; give another")
+    net = _build(config)
+    _fill(net, _read_weights(folder, file, digest), folder)
+    return Checkpoint(net=net.eval(), config=config, metrics=metrics, versions=versions)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / _INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{folder}: holds no {_INDEX}; give a folder that 'spikeloop train' wrote") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a folder that can") from None
+    except ValueError:
+        raise ConfigError(f"{path}: not whole JSON; train again") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise ConfigError(f"{path}: not a spikeloop checkpoint; give a folder that 'spikeloop train' wrote")
+    if index.get("schema") != SCHEMA:
+        raise ConfigError(f"{path}: checkpoint schema {index.get('schema')}, this version reads {SCHEMA}; train again")
+    return index
+
+
+def _read_weights(folder: Path, file: str, digest: str) -> dict[str, torch.Tensor]:
+    if Path(file).name != file:
+        raise ConfigError(f"{folder / _INDEX}: weights file '{file}' leaves the folder; it must lie beside the JSON")
+    try:
+        raw = (folder / file).read_bytes()
+    except OSError as error:
+        raise NetworkError(f"{folder / file}: cannot be read ({error.strerror}); train again") from None
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise NetworkError(f"{folder / file}: not the weights that {_INDEX} describes (sha256 differs); train again")
+    try:
+        return load(raw)
+    except SafetensorError as error:
+        raise NetworkError(f"{folder / file}: not a safetensors file ({error}); train again") from None
+
+
+def _build(config: TrainingConfig) -> SpikingNet:
+    plan = architecture(config.network)
+    if config.quantisation is None:
+        return build_teacher(plan, n_timesteps=config.n_timesteps, neuron=config.neuron, seed=config.seed)
+    return build_student(
+        plan,
+        n_timesteps=config.n_timesteps,
+        neuron=config.neuron,
+        quantisation=config.quantisation,
+        seed=config.seed,
+    )
+
+
+def _fill(net: SpikingNet, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            raise NetworkError(
+                f"{folder}: tensor {key} has shape {found.get(key)}, network '{net.plan.name}' of this version has "
+                f"{expected.get(key)}; train again"
+            )
+    net.load_state_dict(tensors)
+
+
+def _versions() -> dict[str, str]:
+    names = ("spikeloop", "torch", "numpy", "safetensors")
+    return {
+        **{name: version(name) for name in names},
+        "python": platform.python_version(),
+        "n_threads": str(torch.get_num_threads()),
+    }
