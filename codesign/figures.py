@@ -6,19 +6,29 @@ Every picture is written as PNG and SVG, with nothing in it that depends on the 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from .figure_tables import (
+    BarTable,
+    Curve,
+    CurvePoint,
+    EdapTable,
+    adc_table,
+    breakdown_table,
+    edap_table,
+    judged,
+    latency_table,
+    log_ticks,
+    membrane_table,
+)
 from .results import DesignPoint, StudyResults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Quantity = Literal["energy", "area"]
 _Picture = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
 
 #: Okabe and Ito, "Color Universal Design" (2008), and three greys for long stacks: safe for colour-blind readers.
@@ -36,8 +46,6 @@ PALETTE = (
 )
 GREY = "#A8A8A8"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: Parts below this share of every bar are drawn together as "other".
-_SMALL_SHARE = 0.02
 
 _STYLE: dict[str, Any] = {
     "font.size": 11,
@@ -59,113 +67,6 @@ _STYLE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
-    """A value with its 95 % interval; accuracies are in per cent."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    label: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Curve:
-    """Points of one colour, sorted by x."""
-
-    name: str
-    points: tuple[CurvePoint, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EdapTable:
-    """Accuracy (%) over EDAP (J s mm2); ``steps`` are the corners of the front's step line."""
-
-    dominated: tuple[CurvePoint, ...]
-    front: tuple[CurvePoint, ...]
-    picked: CurvePoint | None
-    steps: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BarTable:
-    """Stacked bars: ``values[part][bar]``, in ``unit``."""
-
-    bars: tuple[str, ...]
-    parts: tuple[str, ...]
-    values: tuple[tuple[float, ...], ...]
-    unit: str
-
-
-def edap_table(results: StudyResults) -> EdapTable:
-    """What the accuracy over EDAP figure shows; designs without accuracy are left out."""
-    front = sorted((_accuracy_point(p, p.edap_J_s_mm2) for p in _judged(results) if p.on_front), key=_by_x)
-    steps: list[tuple[float, float]] = []
-    for point in front:
-        # A front over more than two objectives is not a staircase in this plane: keep its upper left edge.
-        if not steps or point.y > steps[-1][1]:
-            steps.append((point.x, point.y))
-    picked = results.picked
-    return EdapTable(
-        dominated=tuple(
-            sorted((_accuracy_point(p, p.edap_J_s_mm2) for p in _judged(results) if not p.on_front), key=_by_x)
-        ),
-        front=tuple(front),
-        picked=_accuracy_point(picked, picked.edap_J_s_mm2) if picked and picked.accuracy is not None else None,
-        steps=tuple(steps),
-    )
-
-
-def membrane_table(results: StudyResults) -> tuple[Curve, ...]:
-    """Accuracy over membrane bits, one curve per weight bits, on the picked design's hardware."""
-    picked = results.picked
-    if picked is None:
-        return ()
-    rows = [p for p in _judged(results) if p.hardware_key == picked.hardware_key and p.membrane_bits is not None]
-    return _curves(
-        ((f"{p.weight_bits}-bit weights", _accuracy_point(p, float(p.membrane_bits or 0))) for p in rows),
-    )
-
-
-def adc_table(results: StudyResults) -> tuple[Curve, ...]:
-    """Accuracy over ADC bits, one curve per crossbar size, for the picked design's network."""
-    picked = results.picked
-    if picked is None:
-        return ()
-    rows = [p for p in _judged(results) if p.network == picked.network]
-    return _curves((f"{p.rows} x {p.cols} cells", _accuracy_point(p, float(p.adc_bits))) for p in rows)
-
-
-def breakdown_table(points: Sequence[DesignPoint], quantity: Quantity) -> BarTable:
-    """Energy (nJ an inference) or area (mm2) by component, one bar per design, largest component first."""
-    field, scale, unit = ("energy_fJ", 1e6, "nJ") if quantity == "energy" else ("area_um2", 1e6, "mm2")
-    names = dict.fromkeys(part.name for point in points for part in point.components)
-    columns = [{part.name: getattr(part, field) / scale for part in point.components} for point in points]
-    totals = [sum(column.values()) or 1.0 for column in columns]
-    share = {
-        name: max((c.get(name, 0.0) / t for c, t in zip(columns, totals, strict=True)), default=0.0) for name in names
-    }
-    large = sorted((name for name in names if share[name] >= _SMALL_SHARE), key=lambda name: (-share[name], name))
-    large = large[: len(PALETTE) - 1]
-    parts = [*large, "other"] if len(large) < len(names) else large
-    values = [tuple(column.get(name, 0.0) for column in columns) for name in large]
-    if len(parts) > len(large):
-        values.append(tuple(sum(v for k, v in column.items() if k not in large) for column in columns))
-    return BarTable(bars=tuple(point.name for point in points), parts=tuple(parts), values=tuple(values), unit=unit)
-
-
-def latency_table(point: DesignPoint) -> BarTable:
-    """Latency (us an image) on the critical path by layer, network order."""
-    layers = [layer for layer in point.layers if layer.latency_ns > 0]
-    return BarTable(
-        bars=tuple(layer.name for layer in layers),
-        parts=("latency",),
-        values=(tuple(layer.latency_ns / 1e3 for layer in layers),),
-        unit="us",
-    )
-
-
 def draw_edap(axes: Axes, table: EdapTable) -> None:
     """Scatter of all designs, the front as a step line, the picked design marked and named."""
     _errors(axes, table.dominated, colour=GREY, marker="o", size=4, label="dominated design", alpha=0.75)
@@ -178,9 +79,14 @@ def draw_edap(axes: Axes, table: EdapTable) -> None:
     if table.picked is not None:
         _mark_picked(axes, table)
     axes.set_xscale("log")
+    ticks = log_ticks([p.x for p in (*table.dominated, *table.front)])
+    axes.set_xticks([t.value for t in ticks], [rf"${t.digit} \times 10^{{{t.exponent}}}$" for t in ticks])
+    axes.minorticks_off()
     axes.set_xlabel("EDAP of one inference (J s mm², log scale); smaller is better")
     axes.set_ylabel("accuracy on simulated hardware (%)")
-    axes.margins(y=0.12)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.16 * (top - bottom))  # headroom for the label of the picked design
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= 100])
     axes.legend(loc="lower right")
 
 
@@ -236,7 +142,7 @@ def draw_figures(results: StudyResults, folder: Path) -> tuple[Path, ...]:
 def _plan(results: StudyResults) -> list[_Picture]:
     """(name, size in inches, drawing) of every figure that the results support."""
     plan: list[_Picture] = []
-    if _judged(results):
+    if judged(results):
         plan.append(("accuracy_edap", (8.4, 5.4), lambda axes: _titled(axes, draw_edap, edap_table(results))))
     plan += _curve_plan(results)
     bars = _bar_points(results)
@@ -305,19 +211,17 @@ def _mark_picked(axes: Axes, table: EdapTable) -> None:
     axes.plot(
         [point.x], [point.y], "*", color=PALETTE[5], markersize=16, markeredgecolor="black", zorder=6, label="picked"
     )
-    xs = [p.x for p in (*table.dominated, *table.front) if p.x > 0]
-    # Above the staircase is empty by definition, but at its left end only below has room.
-    right_half = point.x > math.sqrt(min(xs) * max(xs))
     axes.annotate(
         f"picked: {point.label}\n{point.y:.1f} %, {point.x:.3g} J s mm²",
         (point.x, point.y),
-        xytext=(-18, 30) if right_half else (22, -42),
-        ha="right" if right_half else "left",
-        textcoords="offset points",
+        # Above the staircase there is no design: the upper left corner is always free.
+        xytext=(0.015, 0.985),
+        textcoords="axes fraction",
+        va="top",
         fontsize=10,
         zorder=7,
-        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.8},
-        bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "#888888", "alpha": 0.92},
+        arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.8, "shrinkB": 8},
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "#888888"},
     )
 
 
@@ -341,28 +245,6 @@ def _errors(
         label=label,
         zorder=2 if colour == GREY else 4,
     )
-
-
-def _curves(named: Iterable[tuple[str, CurvePoint]]) -> tuple[Curve, ...]:
-    groups: dict[str, list[CurvePoint]] = {}
-    for name, point in named:
-        groups.setdefault(name, []).append(point)
-    order = sorted(groups, key=lambda name: (int(name.split()[0].split("-")[0]) if name[0].isdigit() else -1, name))
-    return tuple(Curve(name=name, points=tuple(sorted(groups[name], key=_by_x))) for name in order)
-
-
-def _accuracy_point(point: DesignPoint, x: float) -> CurvePoint:
-    value = 100.0 * (point.accuracy or 0.0)
-    low, high = point.ci95 if point.ci95 is not None else (value / 100.0, value / 100.0)
-    return CurvePoint(x=x, y=value, low=100.0 * low, high=100.0 * high, label=point.name)
-
-
-def _judged(results: StudyResults) -> list[DesignPoint]:
-    return [p for p in results.points if p.accuracy is not None]
-
-
-def _by_x(point: CurvePoint) -> tuple[float, float]:
-    return (point.x, point.y)
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from typing import Any
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
-from .figures import GREY, PALETTE, CurvePoint, breakdown_table, edap_table, latency_table
+from .figure_tables import CurvePoint, breakdown_table, edap_table, latency_table, log_ticks
+from .figures import GREY, PALETTE
 from .report_style import SORT_SCRIPT, STYLE
 from .results import DesignPoint, StudyResults
 
@@ -122,7 +123,13 @@ def _edap_plot(results: StudyResults) -> dict[str, Any]:
         star = {"color": PALETTE[5], "size": 17, "symbol": "star", "line": {"color": "black", "width": 1}}
         traces.append(_scatter("picked design", [table.picked], hover, star))
     layout = _layout("Accuracy on simulated hardware against EDAP (bars: 95 % interval)", height=520)
-    layout["xaxis"] = {"type": "log", "title": {"text": "EDAP of one inference (J s mm²)"}, "exponentformat": "power"}
+    ticks = log_ticks([p.x for p in (*table.dominated, *table.front)])
+    layout["xaxis"] = {
+        "type": "log",
+        "title": {"text": "EDAP of one inference (J s mm², log scale); smaller is better"},
+        "tickvals": [tick.value for tick in ticks],
+        "ticktext": [f"{tick.digit}×10<sup>{tick.exponent}</sup>" for tick in ticks],
+    }
     layout["yaxis"] = {"title": {"text": "accuracy (%)"}}
     layout["legend"] = {"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"}
     return {"data": traces, "layout": layout}
@@ -222,6 +229,7 @@ def _headline(results: StudyResults) -> str:
     return (
         f'<p class="pick"><b>Build {escape(picked.name)}.</b> {escape(results.pick_reason)}</p>'
         f'<div class="cards">{cards}</div>'
+        "<p>Names of designs: W weight bits, V membrane bits, rows x columns of a crossbar, ADC bits.</p>"
     )
 
 
@@ -309,8 +317,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _key_values(pairs: Iterable[tuple[str, str]]) -> str:
-    rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in pairs)
-    return f'<table class="pairs"><tbody>{rows}</tbody></table>'
+    rows = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in pairs)
+    return f'<dl class="pairs">{rows}</dl>'
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -18,7 +18,9 @@ thead th{position:sticky;top:0;background:#f0f0f0} .sortable thead th{cursor:poi
 .sortable td:not(:first-child){text-align:right} .sortable td{white-space:nowrap}
 .sortable th,.sortable td{padding:4px 8px}
 .picked td{background:#fdf0e6;font-weight:600}
-.pairs th{font-weight:500;color:#444;white-space:nowrap} .pairs td{overflow-wrap:anywhere}
+.pairs{columns:3 300px;column-gap:28px;font-size:13.5px}
+.pairs div{display:flex;gap:10px;justify-content:space-between;border-bottom:1px solid #e5e5e5;break-inside:avoid}
+.pairs dt{color:#444;white-space:nowrap} .pairs dd{margin:0;text-align:right;overflow-wrap:anywhere}
 pre{background:#f6f6f6;padding:10px;overflow-x:auto;font-size:13px}
 @media print{main{max-width:none}.scroll{max-height:none}}
 """

@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_study import synthetic_point, synthetic_study
 
-from spikeloop.codesign import figures
+from spikeloop.codesign import figure_tables, figures
 from spikeloop.codesign.results import StudyResults
 
 STUDY = synthetic_study()
 
 
-def _dominates(a: figures.CurvePoint, b: figures.CurvePoint) -> bool:
+def _dominates(a: figure_tables.CurvePoint, b: figure_tables.CurvePoint) -> bool:
     return a.x <= b.x and a.y >= b.y and (a.x < b.x or a.y > b.y)
 
 
 def test_every_design_is_drawn_once_and_front_points_dominate_nothing_of_the_front() -> None:
-    table = figures.edap_table(STUDY)
+    table = figure_tables.edap_table(STUDY)
     drawn = [p.label for p in (*table.dominated, *table.front)]
     assert sorted(drawn) == sorted(p.name for p in STUDY.points)
     assert not any(_dominates(a, b) for a in table.front for b in table.front)
@@ -29,7 +29,7 @@ def test_every_design_is_drawn_once_and_front_points_dominate_nothing_of_the_fro
 
 
 def test_step_line_rises_from_cheap_to_dear_and_no_design_lies_above_it() -> None:
-    table = figures.edap_table(STUDY)
+    table = figure_tables.edap_table(STUDY)
     xs, ys = zip(*table.steps, strict=True)
     assert list(xs) == sorted(xs)
     assert list(ys) == sorted(ys)
@@ -42,14 +42,14 @@ def test_step_line_rises_from_cheap_to_dear_and_no_design_lies_above_it() -> Non
 @given(order=st.permutations(list(range(len(STUDY.points)))))
 def test_tables_do_not_depend_on_the_order_of_the_ledger(order: list[int]) -> None:
     shuffled = dataclasses.replace(STUDY, points=tuple(STUDY.points[i] for i in order))
-    assert figures.edap_table(shuffled) == figures.edap_table(STUDY)
-    assert figures.membrane_table(shuffled) == figures.membrane_table(STUDY)
-    assert figures.adc_table(shuffled) == figures.adc_table(STUDY)
+    assert figure_tables.edap_table(shuffled) == figure_tables.edap_table(STUDY)
+    assert figure_tables.membrane_table(shuffled) == figure_tables.membrane_table(STUDY)
+    assert figure_tables.adc_table(shuffled) == figure_tables.adc_table(STUDY)
 
 
 def test_picked_design_is_marked_in_per_cent_with_its_interval() -> None:
     picked = STUDY.picked
-    table = figures.edap_table(STUDY)
+    table = figure_tables.edap_table(STUDY)
     assert picked is not None
     assert table.picked is not None
     assert picked.accuracy is not None
@@ -62,7 +62,7 @@ def test_picked_design_is_marked_in_per_cent_with_its_interval() -> None:
 def test_membrane_curves_hold_the_hardware_still() -> None:
     picked = STUDY.picked
     assert picked is not None
-    curves = figures.membrane_table(STUDY)
+    curves = figure_tables.membrane_table(STUDY)
     assert [c.name for c in curves] == ["2-bit weights", "3-bit weights", "4-bit weights"]
     for curve in curves:
         assert [p.x for p in curve.points] == [2, 3, 4, 6]
@@ -72,7 +72,7 @@ def test_membrane_curves_hold_the_hardware_still() -> None:
 def test_adc_curves_hold_the_network_still_and_are_sorted_by_crossbar_size() -> None:
     picked = STUDY.picked
     assert picked is not None
-    curves = figures.adc_table(STUDY)
+    curves = figure_tables.adc_table(STUDY)
     assert [c.name for c in curves] == ["64 x 64 cells", "128 x 128 cells"]
     for curve in curves:
         assert [p.x for p in curve.points] == [3, 4, 5, 6]
@@ -80,15 +80,15 @@ def test_adc_curves_hold_the_network_still_and_are_sorted_by_crossbar_size() -> 
 
 
 @pytest.mark.parametrize(("quantity", "field", "scale"), [("energy", "energy_fJ", 1e-6), ("area", "area_um2", 1e-6)])
-def test_stacked_parts_add_up_to_the_whole(quantity: figures.Quantity, field: str, scale: float) -> None:
-    table = figures.breakdown_table(STUDY.front, quantity)
+def test_stacked_parts_add_up_to_the_whole(quantity: figure_tables.Quantity, field: str, scale: float) -> None:
+    table = figure_tables.breakdown_table(STUDY.front, quantity)
     for number, point in enumerate(STUDY.front):
         whole = math.fsum(getattr(part, field) for part in point.components) * scale
         assert math.fsum(values[number] for values in table.values) == pytest.approx(whole, rel=1e-12)
 
 
 def test_small_components_are_drawn_together_as_other() -> None:
-    table = figures.breakdown_table(STUDY.front, "energy")
+    table = figure_tables.breakdown_table(STUDY.front, "energy")
     assert table.parts[0] == "adc"
     assert table.parts[-1] == "other"
     assert not {"io", "global"} & set(table.parts)
@@ -97,8 +97,8 @@ def test_small_components_are_drawn_together_as_other() -> None:
 def test_latency_bars_keep_network_order_and_add_up_to_the_latency() -> None:
     picked = STUDY.picked
     assert picked is not None
-    table = figures.latency_table(picked)
-    assert table.bars == ("conv1", "conv2", "conv3", "classifier", "shared")
+    table = figure_tables.latency_table(picked)
+    assert table.bars == ("conv1", "conv2", "conv3", "classifier", "input load")
     assert math.fsum(table.values[0]) == pytest.approx(picked.latency_ns / 1e3, rel=1e-12)
 
 
@@ -158,3 +158,17 @@ def test_long_front_is_thinned_but_keeps_both_ends_and_the_picked_design(tmp_pat
     names = [p.name for p in figures._bar_points(study)]
     assert len(names) <= 15
     assert {"d1", "d17", "d40"} <= set(names)
+
+
+@settings(max_examples=200, deadline=None)
+@given(low=st.floats(1e-18, 1e3), factor=st.floats(1.0, 1e6))
+def test_log_ticks_lie_at_the_data_and_are_few(low: float, factor: float) -> None:
+    values = [tick.value for tick in figure_tables.log_ticks([low, low * factor])]
+    assert values == sorted(set(values))
+    assert all(low / 1.13 <= value <= low * factor * 1.13 for value in values)
+    assert len(values) <= 10
+    assert len(values) >= 2 or factor < 3
+
+
+def test_log_ticks_of_nothing_are_none() -> None:
+    assert figure_tables.log_ticks([]) == []
