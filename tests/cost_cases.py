@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from networks import design
+
 from spikeloop.simulator.config import (
     DataflowConfig,
     HardwareConfig,

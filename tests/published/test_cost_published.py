@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from cost_cases import TECHNOLOGY
+
 from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.cost import components as c
 from spikeloop.simulator.cost.table import cost_table

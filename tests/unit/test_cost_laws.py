@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from cost_cases import TECHNOLOGY, mapped, moved, prices, small_design, small_network
+
 from spikeloop.simulator.cost.library import COMPONENTS, cost_library
 from spikeloop.simulator.cycle.actions import ACTIONS
 

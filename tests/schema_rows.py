@@ -1,0 +1,52 @@
+"""Rows (field, unit, default) of a schema, as hwconfigs/README.md lists them."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from spikeloop.simulator.cost.technology import Entry
+from spikeloop.simulator.spec import Spec
+from spikeloop.simulator.units import UNIT_SUFFIXES
+
+
+def schema_rows(cls: type[Spec], prefix: str = "") -> list[tuple[str, str, str]]:
+    """(dotted field, unit, default) of a schema and the schemas inside it; entries count as one field."""
+    rows: list[tuple[str, str, str]] = []
+    for name, field in cls.model_fields.items():
+        parts = [part for part in _types(field.annotation) if isinstance(part, type) and issubclass(part, Spec)]
+        inner = [part for part in parts if part is not Entry]
+        listed = typing.get_origin(field.annotation) is list
+        if not inner:
+            rows.append((f"{prefix}{name}", _unit(name, field.annotation), _default(field.default)))
+        for part in inner:
+            tag = f"[{part.model_fields['kind'].default}]" if "kind" in part.model_fields and len(inner) > 1 else ""
+            rows += schema_rows(part, f"{prefix}{name}{'[]' if listed else tag}.")
+    return rows
+
+
+def _types(annotation: Any) -> list[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, typing.Annotated):
+        return [part for arg in typing.get_args(annotation) for part in _types(arg)]
+    return [annotation]
+
+
+def _unit(name: str, annotation: Any) -> str:
+    matches = [suffix for suffix in UNIT_SUFFIXES if name.endswith(suffix)]
+    if matches:
+        unit = max(matches, key=len).removeprefix("_").replace("_per_", "/")
+        return "bit" if unit == "bits" else unit
+    if name == "bits":
+        return "bit"
+    words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    return "text" if annotation is str or any(isinstance(word, str) for word in words) else "-"
+
+
+def _default(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    words = {True: "true", False: "false", None: "none"}
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else words.get(value, str(value))

@@ -1,0 +1,114 @@
+"""Every float of every schema and result record says its unit, or is known to have none."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import spikeloop.simulator
+from spikeloop.simulator.cost.technology import Entry
+from spikeloop.simulator.spec import Spec
+from spikeloop.simulator.units import UNIT_SUFFIXES, format_si
+
+#: Floats without a unit, and why: shares and ratios, counts of operations a second, coefficients of fits.
+DIMENSIONLESS = {
+    "percentile",  # share of the sums in percent
+    "clipped_fraction",
+    "input_density",
+    "tops",  # 1e12 operations a second
+    "ci95",  # shares
+    "value",  # Accuracy: a share; Entry: its unit ends the name of the field that holds the entry
+    "energy_square",  # scaling polynomial, relative
+    "energy_linear",
+    "energy_constant",
+    "area_ratio",
+    "area_decade_ratio",
+    "energy_ratio",
+    "active_area_ratio",
+    "extrapolation_ratio",
+}
+
+
+def _all_modules() -> None:
+    for module in pkgutil.walk_packages(spikeloop.simulator.__path__, "spikeloop.simulator."):
+        importlib.import_module(module.name)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _specs() -> list[type]:
+    return sorted(
+        {cls for cls in _subclasses(Spec) if cls.__module__.startswith("spikeloop.simulator.")},
+        key=lambda cls: cls.__qualname__,
+    )
+
+
+def _dataclasses() -> list[type]:
+    import sys
+
+    found = {
+        value
+        for name, module in list(sys.modules.items())
+        if name.startswith("spikeloop.simulator.")
+        for value in vars(module).values()
+        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == name
+    }
+    return sorted(found, key=lambda cls: cls.__qualname__)
+
+
+def _holds_floats(annotation: object) -> bool:
+    """Whether a type is, or contains, a float, an array of floats, or an ``Entry``."""
+    plain = typing.get_origin(annotation) or annotation
+    if isinstance(plain, type) and issubclass(plain, float | np.floating | Entry):
+        return True
+    return any(_holds_floats(part) for part in typing.get_args(annotation))
+
+
+def _float_fields(cls: type) -> list[str]:
+    return [name for name, annotation in typing.get_type_hints(cls).items() if _holds_floats(annotation)]
+
+
+def _records() -> list[type]:
+    _all_modules()
+    return [*_specs(), *_dataclasses()]
+
+
+def test_the_walk_finds_the_records():
+    names = {cls.__name__ for cls in _records()}
+    assert {"HardwareConfig", "Technology", "AdcNumbers", "Metrics", "LayerMetrics", "Component", "CostRow"} <= names
+    assert _float_fields(next(cls for cls in _records() if cls.__name__ == "Component")) == [
+        "layer_area_um2",
+        "layer_leakage_uW",
+        "action_fJ",
+    ]
+
+
+@pytest.mark.parametrize("cls", _records(), ids=lambda cls: cls.__qualname__)
+def test_every_float_names_its_unit(cls):
+    unnamed = [
+        name
+        for name in _float_fields(cls)
+        if not name.startswith("_") and name not in DIMENSIONLESS and not name.endswith(UNIT_SUFFIXES)
+    ]
+    assert unnamed == [], f"{cls.__qualname__}: floats without a unit in their name"
+
+
+def test_the_list_of_dimensionless_names_holds_no_dead_name():
+    used = {name for cls in _records() for name in _float_fields(cls)}
+    assert used >= DIMENSIONLESS
+
+
+def test_values_are_written_in_readable_units():
+    assert format_si(2.5e9, "fJ") == "2.5 uJ"
+    assert format_si(0.25, "um2") == "0.25 um2"
+    assert format_si(3.1e6, "um2") == "3.1 mm2"
