@@ -19,13 +19,14 @@ class Trace:
         total_cycles: edge at which the last token of the last image was delivered, input loading included.
         input_load_cycles: (images,) cycles of the off-chip input, before each image's first phase.
         image_end: (images,) edge at which each image's last output was delivered.
-        phase_start, phase_end: (images, T, layers) first and last edge of each layer's work at each step.
+        phase_start, phase_end: (images, T, layers) first and last edge of each layer's work at each step;
+            in ``layer_major`` the steps of a layer share one phase and its edges.
         busy, stalled, idle: (units,) lane cycles; their sum is lanes * total_cycles.
         stalled_by: (units,) channel to which the unit lost most stalled cycles, -1 if none.
         queue_peak: (channels,) most tokens a queue held after the starts of an edge.
         tokens: (units,) tokens served.
         action_counts: action name -> (layers,) int64, e.g. ``crossbar_read``; the list is in
-            ``simulator/cycle/actions.py``.
+            ``actions.py``.
         token_services: tokens served by all units, the measure of the engine's work.
     """
 
