@@ -34,6 +34,14 @@ def test_spikesim_tile_of_8_pes():
     assert rows["crossbar"].area_um2 == pytest.approx(8 * 9 * 26.2144, rel=1e-12)
 
 
+def test_spikesim_crossbars_of_a_pe_cycle():
+    """SpikeSim, ela_spikesim.py:55: 9 crossbars read in 8 multiplexer rounds, 127.025 pJ, all cells conducting."""
+    hw = load_hardware("spikeflow_64")
+    bare = hw.model_copy(update={"adc": hw.adc.model_copy(update={"sample_and_hold": False})})
+    rows = {row.component: row for row in cost_table(bare, TECHNOLOGY)}
+    assert 9 * 64 * 64 * rows["crossbar"].energy_fJ["cell_read"] == pytest.approx(127024.56, rel=1e-12)
+
+
 def test_spikesim_sram_area():
     """SpikeSim, ela_spikesim.py: 0.7391 um2 a bit."""
     assert TECHNOLOGY.sram.area_um2_per_bit.value == 0.7391

@@ -106,13 +106,16 @@ def _tile(**knobs):
     }
 
 
-def test_sample_and_hold_costs_only_where_it_exists():
+def test_without_sample_and_hold_the_cells_conduct_through_all_rounds():
     from spikeloop.simulator.config import UniformAdc
 
     hw = small_design()
     without = hw.model_copy(update={"adc": UniformAdc(bits=4, columns_per_adc=8, sample_and_hold=False)})
-    assert moved(prices(hw=hw), prices(hw=without)) == {"sample_and_hold"}
-    assert prices(hw=without)["sample_and_hold"]["area_um2"] == [0.0, 0.0, 0.0]
+    held, bare = prices(hw=hw), prices(hw=without)
+    assert moved(held, bare) == {"sample_and_hold", "crossbar"}
+    assert bare["sample_and_hold"]["area_um2"] == [0.0, 0.0, 0.0]
+    assert bare["crossbar"]["cell_read"] == pytest.approx([8 * value for value in held["crossbar"]["cell_read"]])
+    assert bare["crossbar"]["area_um2"] == held["crossbar"]["area_um2"]
 
 
 def test_idle_pes_are_paid_for_and_belong_to_nobody():
