@@ -68,7 +68,7 @@ def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
 
 def _visible(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[int | str]:
     """Path without the tags that a tagged union inserts."""
-    shown = []
+    shown: list[int | str] = []
     for i, part in enumerate(loc):
         last = i == len(loc) - 1
         if last or isinstance(part, int) or part in _field_names_at(cls, loc[:i]) or not shown:
