@@ -88,12 +88,28 @@ def test_one_interrupt_saves_and_resume_finishes(tmp_path: Path, undisturbed: tu
         assert (ledger.digest(), (out / "front.csv").read_bytes()) == undisturbed
 
 
-def _start(out: Path, *, workers: int) -> subprocess.Popen[bytes]:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_second_interrupt_stops_at_once_and_leaves_no_worker(tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "stopped"
+    driver = _start(out, workers=workers, sleep_s=600.0)
+    _wait_for(lambda: any(kind == "point" for kind, _ in read_notes(_log(out))))
+    children = _descendants(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert driver.poll() is None, "the first interrupt must let the running point finish"
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(timeout=60) != 0
+    _wait_for(lambda: not any(_alive(pid) for pid in children))
+    assert _finished(out) == set()
+
+
+def _start(out: Path, *, workers: int, sleep_s: float | None = None) -> subprocess.Popen[bytes]:
+    pace_s = 0.002 if workers == 1 else 0.01
     environment = {
         **os.environ,
         "PYTHONPATH": str(_TESTS),
         "FAKE_LOG": str(_log(out)),
-        "FAKE_SLEEP_S": "0.002" if workers == 1 else "0.01",
+        "FAKE_SLEEP_S": str(pace_s if sleep_s is None else sleep_s),
     }
     command = [sys.executable, "-m", "oracles.fake_study", str(out), str(workers)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
