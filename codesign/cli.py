@@ -152,6 +152,7 @@ def simulate(
         str | None, typer.Option(metavar="NAME", help="Data set; default: the one the network was trained on.")
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Test images; default: the whole test split.")] = None,
+    calibration_images: Annotated[int, typer.Option(min=1, help="Training images that set the ADC ranges.")] = 64,
     density: Annotated[
         float | None, typer.Option(help="Random spikes of this density instead of data: cost only, no accuracy.")
     ] = None,
@@ -162,7 +163,17 @@ def simulate(
     """Accuracy, latency, energy and area of one network on one accelerator."""
     from .cli_simulate import simulate_network
 
-    return simulate_network(network, hw, data=data, images=images, density=density, seed=seed, out=out, as_json=as_json)
+    return simulate_network(
+        network,
+        hw,
+        data=data,
+        images=images,
+        calibration_images=calibration_images,
+        density=density,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+    )
 
 
 @app.command(short_help="Run a design-space study into a folder.")

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikeloop.simulator.config import HardwareConfig, load_hardware
+from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, StudyError
 from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.units import format_si
@@ -18,11 +18,8 @@ from .run_record import RECORD_FILE, read_record, run_record, write_record
 if TYPE_CHECKING:
     from spikeloop.simulator.network.graph import Network
     from spikeloop.simulator.network.spikes import SpikeTrain
-    from spikeloop.simulator.pipeline import Evaluation
 
 RESULT_FILE = "result.json"
-#: Training images that set the ADC ranges; a study states its own number.
-CALIBRATION_IMAGES = 32
 
 
 def simulate_network(
@@ -31,6 +28,7 @@ def simulate_network(
     *,
     data: str | None,
     images: int | None,
+    calibration_images: int,
     density: float | None,
     seed: int,
     out: Path | None,
@@ -43,6 +41,7 @@ def simulate_network(
     """
     from spikeloop.simulator.metrics import to_json
     from spikeloop.simulator.network.io import load_network
+    from spikeloop.simulator.pipeline import evaluate, simulate_density
 
     network, hw = load_network(path), load_hardware(hw_name)
     if density is not None and (data is not None or images is not None):
@@ -54,6 +53,7 @@ def simulate_network(
         "technology": hw.technology,
         "data": name,
         "images": images,
+        "calibration_images": None if name is None else calibration_images,
         "density": density,
         "seed": seed,
     }
@@ -61,11 +61,10 @@ def simulate_network(
     if out is not None:
         _refuse_other(out, key)
     if density is not None:
-        from spikeloop.simulator.pipeline import simulate_density
-
         evaluation = simulate_density(network, hw, density, seed=seed)
     else:
-        evaluation = _evaluate_on_data(network, hw, str(name), images, seed)
+        spikes, calibration = test_spikes(network, str(name), images, calibration_images)
+        evaluation = evaluate(network, hw, spikes, seed=seed, calibration=calibration)
     result = to_json(evaluation.metrics)
     if out is not None:
         record = run_record("simulate", key=key, config_hash=key, **asked, sources=result.get("sources", []))
@@ -76,7 +75,9 @@ def simulate_network(
     return 0
 
 
-def test_spikes(network: Network, name: str, images: int | None) -> tuple[SpikeTrain, SpikeTrain]:
+def test_spikes(
+    network: Network, name: str, images: int | None, calibration_images: int
+) -> tuple[SpikeTrain, SpikeTrain]:
     """(test images, calibration images) of a data set, encoded for a network.
 
     Raises:
@@ -102,18 +103,11 @@ def test_spikes(network: Network, name: str, images: int | None) -> tuple[SpikeT
     calibration = encode(
         dataset.train_images,
         dataset.train_labels,
-        np.arange(min(CALIBRATION_IMAGES, n_train), dtype=np.int64),
+        np.arange(min(calibration_images, n_train), dtype=np.int64),
         network.input,
         f"{name}/train",
     )
     return test, calibration
-
-
-def _evaluate_on_data(network: Network, hw: HardwareConfig, name: str, images: int | None, seed: int) -> Evaluation:
-    from spikeloop.simulator.pipeline import evaluate
-
-    spikes, calibration = test_spikes(network, name, images)
-    return evaluate(network, hw, spikes, seed=seed, calibration=calibration)
 
 
 def _dataset_of(network: Network, path: Path) -> str:

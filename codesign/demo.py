@@ -42,7 +42,9 @@ def run_demo(out: Path, *, workers: int, quick: bool) -> int:
     results = write_outputs(out)
     report = {"wall_s": time.perf_counter() - started[0], "cpu_s": time.process_time() - started[1], "n": 1}
     timings = stage_times(out, run_wall_s=summary.wall_s, report=report)
-    write_atomic(out / TIMINGS_FILE, json.dumps(timings, indent=2) + "\n")
+    if summary.n_resumed == 0 or not (out / TIMINGS_FILE).is_file():
+        # A continued run would overwrite the wall time of the whole demo by that of its rest.
+        write_atomic(out / TIMINGS_FILE, json.dumps(timings, indent=2) + "\n")
     _print_times(timings)
     output.emit(last_line(out, results))
     return code

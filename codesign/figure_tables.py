@@ -73,12 +73,17 @@ def log_ticks(values: Sequence[float]) -> list[LogTick]:
     if not positive:
         return []
     low, high = min(positive), max(positive)
-    span = math.log10(high / low)
-    digits = (1, 2, 3, 4, 5, 6, 8) if span < 0.7 else (1, 2, 3, 5) if span < 2 else (1, 3) if span < 4 else (1,)
+    digits = _tick_digits(math.log10(high / low))
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     ticks = [LogTick(digit, exponent) for exponent in exponents for digit in digits]
     # The axes end a little outside the data.
     return [tick for tick in ticks if low / 1.12 <= tick.value <= high * 1.12]
+
+
+def _tick_digits(decades: float) -> tuple[int, ...]:
+    """Leading digits whose labels do not touch on an axis of that many decades."""
+    choices = ((0.7, (1, 2, 3, 4, 5, 6, 8)), (1.1, (1, 2, 3, 5)), (2.5, (1, 2, 5)), (4.0, (1, 3)))
+    return next((digits for limit, digits in choices if decades < limit), (1,))
 
 
 def edap_table(results: StudyResults) -> EdapTable:
