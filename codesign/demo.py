@@ -28,10 +28,11 @@ def run_demo(out: Path, *, workers: int, quick: bool) -> int:
     Raises:
         SpikeloopError: the folder holds another study; nothing was written.
     """
+    from .folder import check_folder
     from .study import load_study
 
     study = quick_cut(load_study(STUDY)) if quick else load_study(STUDY)
-    if (out / "ledger.sqlite").is_file():
+    if check_folder(study, out, resume=True):
         output.say(f"{out} is there already: what it holds of this study is kept, the rest is run")
     summary = run_with_progress(study, out, workers=workers, resume=True)
     say_summary(summary)
