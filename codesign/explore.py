@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spikeloop.simulator.errors import SimulationError, SpikeloopError, StudyError
+from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopError, StudyError
 
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
@@ -132,7 +132,9 @@ class _Run:
             )
         self.n_resumed = sum(1 for planned in plan.points if planned.key in finished)
         unfinished = [planned for planned in plan.points if planned.key not in finished]
-        ledger.add(self._row(planned, _impossible(planned), 1) for planned in unfinished if planned.reason)
+        ledger.add(
+            self._row(planned, _impossible(planned, planned.reason), 1) for planned in unfinished if planned.reason
+        )
         self.missing = {planned.point.index: planned for planned in unfinished if not planned.reason}
         self._n_students = len({planned.student_key for planned in self.missing.values()})
         self._n_students_done = 0
@@ -188,7 +190,9 @@ class _Run:
         self._n_students_done += 1
         if outcome.results is None:
             reason = f"its student could not be trained: {_cause(outcome)}"
-            self._commit([(planned, _failed(planned, reason)) for planned in points], outcome.task.tries)
+            # Settings that the trainer refuses are a fact about the design, not an accident of the run.
+            end = _impossible if isinstance(outcome.error, ConfigError) else _failed
+            self._commit([(planned, end(planned, reason)) for planned in points], outcome.task.tries)
             self._report("students", self._n_students_done, self._n_students, f"{_text(job.values)}: {reason}")
             return []
         self._commit_stage("student", job.key, job.values, outcome.results[0])
@@ -284,8 +288,8 @@ def _batches(jobs: Sequence[PointJob]) -> Iterator[tuple[PointJob, ...]]:
         yield tuple(jobs[start : start + BATCH])
 
 
-def _impossible(planned: PlannedPoint) -> PointResult:
-    return PointResult(index=planned.point.index, status="infeasible", reason=planned.reason, wall_s=0.0, cpu_s=0.0)
+def _impossible(planned: PlannedPoint, reason: str) -> PointResult:
+    return PointResult(index=planned.point.index, status="infeasible", reason=reason, wall_s=0.0, cpu_s=0.0)
 
 
 def _failed(planned: PlannedPoint, reason: str) -> PointResult:

@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.files import write_atomic
+from spikeloop.simulator.spec import canonical_hash
 
 from .ledger import Ledger, create_ledger, is_unwritten, open_ledger
 from .study import StudyConfig, read_study_folder, study_yaml
@@ -51,23 +53,33 @@ def check_folder(study: StudyConfig, out: Path, *, resume: bool) -> bool:
         raise StudyError(f"{out}: is a file; give a folder as --out")
     wanted, path = study.content_hash(), out / LEDGER_FILE
     held = not is_unwritten(path)
-    names: list[tuple[str, str]] = []
+    there: list[dict[str, Any]] = []
     if held:
         with open_ledger(path) as ledger:
-            meta = ledger.meta()
-        names.append((str(meta["study"].get("name")), meta["study_hash"]))
+            there.append(ledger.meta()["study"])
     if (out / STUDY_FILE).is_file():
-        there = read_study_folder(out)
-        names.append((there.name, there.content_hash()))
-    for name, digest in names:
-        if digest != wanted:
+        there.append(read_study_folder(out).resolved())
+    for other in there:
+        if canonical_hash(other) != wanted:
+            difference = first_difference(other, study.resolved())
             raise StudyError(
-                f"{out}: holds another study ('{name}', {digest[:12]}; this is '{study.name}', {wanted[:12]}); "
-                "give another --out folder"
+                f"{out}: holds another study ('{other.get('name')}'; {difference}); give another --out folder"
             )
-    if names and not resume:
+    if there and not resume:
         raise StudyError(f"{out}: holds this study already; continue it with --resume, or give another --out folder")
     return held
+
+
+def first_difference(there: Any, here: Any, path: str = "") -> str:
+    """Where two resolved studies part, e.g. ``hardware.adc.bits is 5 there and 6 here``."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in dict.fromkeys((*there, *here)):
+            inner = f"{path}.{name}" if path else str(name)
+            if name not in there or name not in here:
+                return f"{inner} is given only {'there' if name in there else 'here'}"
+            if there[name] != here[name]:
+                return first_difference(there[name], here[name], inner)
+    return f"{path} is {there} there and {here} here"
 
 
 @contextmanager

@@ -15,9 +15,8 @@ from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import Spec, validate_spec
 
-from .study import Log2Axis, RangeAxis, Scalar, StudyConfig, nearest, training_spec
+from .study import MAX_POINTS, Log2Axis, RangeAxis, Scalar, StudyConfig, nearest, training_spec
 
-MAX_POINTS = 1_000_000
 #: Axes that set several fields to one value.
 BUILT_IN_TIES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {"hw.crossbar.size": ("hw.crossbar.rows", "hw.crossbar.cols")}

@@ -18,6 +18,8 @@ from .pareto import Objective
 
 Scalar = int | float | str | bool
 
+#: Most points that are enumerated.
+MAX_POINTS = 1_000_000
 #: Metrics that a study may be judged by.
 METRICS = (
     "accuracy",
@@ -44,6 +46,8 @@ class RangeAxis(Spec):
     def _rises(self) -> RangeAxis:
         if self.range[0] > self.range[1]:
             raise ValueError(f"range {self.range} is empty; write [low, high] with low <= high")
+        if (self.range[1] - self.range[0]) // self.step >= MAX_POINTS:
+            raise ValueError(f"range {self.range} has more than {MAX_POINTS} values; give a larger step")
         return self
 
     def values(self) -> list[int]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from spikeloop.codesign import space, study
 from spikeloop.codesign.stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, evaluate_point
-from spikeloop.simulator.errors import SimulationError
+from spikeloop.simulator.errors import ConfigError, SimulationError
 from spikeloop.simulator.spec import Spec
 
 HARDWARE = {
@@ -100,6 +100,8 @@ def student(jobs: tuple[StudentJob, ...]) -> tuple[Prepared, ...]:
         _note("student", job.key)
         if os.environ.get("FAKE_BAD_STUDENT") == str(job.values.get("student.weight_bits")):
             raise SimulationError("the loss is not finite")
+        if os.environ.get("FAKE_WRONG_STUDENT") == str(job.values.get("student.weight_bits")):
+            raise ConfigError("the teacher is a 'vgg9' and the student a 'demo'; match them")
     return tuple(Prepared(notes={"accuracy": 0.9, "n": 100}, wall_s=0.0, cpu_s=0.0) for _ in jobs)
 
 

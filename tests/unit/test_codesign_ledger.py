@@ -113,7 +113,11 @@ def test_reader_sees_committed_rows_during_a_run_and_writes_nothing(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"", "empty ledger"), (b"index,accuracy\n1,2\n" * 300, "not a database"), (b"SQLite format 3\0" + b"x" * 90, "ledger")],
+    [
+        (b"", "empty ledger"),
+        (b"index,accuracy\n1,2\n" * 300, "not a database"),
+        (b"SQLite format 3\0" + b"x" * 90, "ledger"),
+    ],
 )
 def test_a_file_that_is_no_ledger_is_refused_in_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "ledger.sqlite"

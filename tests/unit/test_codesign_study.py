@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from oracles.fake_study import HARDWARE, FakeTraining, fake_stages, fake_study, read_notes
 
 from spikeloop.codesign import space, study
 from spikeloop.codesign.explore import BATCH, ProgressEvent, StudySummary, dry_run, run_study
 from spikeloop.codesign.ledger import Row, open_ledger
+from spikeloop.codesign.plan import make_plan
 from spikeloop.codesign.study import StudyConfig, load_study, read_study_folder, resolve_study, study_yaml
 from spikeloop.simulator.errors import ConfigError, StudyError
+from spikeloop.simulator.spec import validate_spec
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +84,7 @@ def test_any_text_survives_the_strict_reader(tmp_path: Path, text: str) -> None:
         ({"search": "magic"}, "'grid' or 'exhaustive'"),
         ({"space": {}}, "space"),
         ({"space": {"hw.adc.bits": {"range": [5, 3]}}}, "is empty"),
+        ({"space": {"hw.adc.bits": {"range": [1, 10**15]}}}, "more than 1000000 values"),
         ({"space": {"hw.adc.bits": {"log2": [3, 8]}}}, "powers of two"),
         ({"space": {"hw.adc.bitz": [3]}}, r"did you mean 'hw.adc.bits'\?"),
         ({"objectives": [{"metric": "energy_pJ", "goal": "min"}]}, "no metric 'energy_pJ'; did you mean 'energy_fJ'"),
@@ -97,6 +103,44 @@ def test_a_wrong_study_file_is_one_sentence_that_names_the_file(
         load_study(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+_JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-10, 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.dictionaries(st.sampled_from(["range", "log2", "step", "kind", "x"]), st.integers(-1, 70), max_size=2),
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from _places(inner, (*path, key))
+
+
+@given(data=st.data(), junk=_JUNK)
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_study_with_junk_anywhere_loads_or_is_refused_in_one_sentence(data: st.DataObject, junk: Any) -> None:
+    fields = resolve_study(fake_study()).resolved()
+    *folders, last = data.draw(st.sampled_from(list(_places(fields))))
+    record = fields
+    for name in folders:
+        record = record[name]
+    record[last] = junk
+    sentence = ""
+    try:
+        make_plan(resolve_study(validate_spec(StudyConfig, fields, where="s.yaml"), where="s.yaml"))
+    except ConfigError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+    assert len(sentence) < 2000
 
 
 def test_presets_are_found_beside_the_study(tmp_path: Path) -> None:
@@ -177,6 +221,16 @@ def test_a_student_that_cannot_be_trained_fails_its_points_only(
     }
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_student_that_the_trainer_refuses_makes_infeasible_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("FAKE_WRONG_STUDENT", "4")
+    summary = run(tmp_path / "out", workers=workers)
+    assert (summary.n_ok, summary.n_infeasible, summary.n_failed) == (18, 18, 0)
+    assert "match them" in rows_of(tmp_path / "out")[35].reason
+
+
 def test_infeasible_points_are_recorded_and_cost_no_student(tmp_path: Path, log: Path) -> None:
     axes = {"hw.crossbar.cols": [48, 40], "hw.adc.columns_per_adc": [16, 8]}
     summary = run(tmp_path / "out", fake_study(space=axes))
@@ -203,7 +257,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_folder_that_holds_another_study_is_refused_and_unchanged(tmp_path: Path, resume: bool) -> None:
     run(tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(StudyError, match=r"holds another study \('fake'.*give another --out"):
+    with pytest.raises(StudyError, match=r"holds another study \('fake'; images is 100 there and 50 here\); give"):
         run(tmp_path / "out", fake_study(images=50), resume=resume)
     assert contents(tmp_path / "out") == before
 
