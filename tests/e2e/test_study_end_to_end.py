@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from spikeloop.codesign.explore import run_study
+from spikeloop.codesign.explore import dry_run, run_study
 from spikeloop.codesign.ledger import open_ledger
 from spikeloop.codesign.study import StudyConfig, load_study
+from spikeloop.simulator.config import shipped_files
 from spikeloop.simulator.errors import DatasetError
 from spikeloop.simulator.network.io import load_network
 
@@ -71,3 +72,20 @@ def test_more_images_than_there_are_is_refused_and_nothing_written(
     with pytest.raises(DatasetError, match=sentence):
         run_study(small_study(**changes), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shipped_studies_are_valid_and_the_demo_is_large_enough() -> None:
+    plans = {name: dry_run(load_study(name)) for name in shipped_files("studies")}
+    assert {"demo", "smoke"} <= plans.keys()
+    assert all(plan.n_infeasible == 0 for plan in plans.values())
+    assert plans["demo"].n_points >= 48
+    axes = load_study("demo").space
+    assert {"student.weight_bits", "student.membrane_bits", "hw.crossbar.size", "hw.adc.bits"} <= axes.keys()
+
+
+def test_a_student_of_other_steps_than_its_teacher_is_infeasible(tmp_path: Path) -> None:
+    axes = {"student.n_timesteps": [2, 4], "hw.adc.bits": [3]}
+    summary = run_study(small_study(space=axes, tied={}), tmp_path / "out")
+    assert (summary.n_ok, summary.n_infeasible, summary.n_failed) == (1, 1, 0)
+    with open_ledger(tmp_path / "out" / "ledger.sqlite") as ledger:
+        assert "n_timesteps" in ledger.rows()[0].reason
