@@ -9,7 +9,7 @@ from spikeloop.models.export import to_network
 from spikeloop.models.lif import NeuronSpec
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.random_export import random_network, random_student, uniform_codes
-from spikeloop.models.zoo import architecture, build_student, build_teacher
+from spikeloop.models.zoo import architecture, build_student, build_teacher, sum_pool
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import BatchNormNode, ConvNode, LinearNode
 from spikeloop.simulator.network.io import load_network, save_network
@@ -50,6 +50,13 @@ def test_first_and_last_layer_keep_their_own_precision():
     network = to_network(student(weight_bits=2, first_layer_bits=8, last_layer_bits=6), "mixed")
     bits = {node.name: node.weight_bits for node in network.nodes if isinstance(node, ConvNode | LinearNode)}
     assert bits == {"conv1": 8, "conv2": 2, "fc": 6}
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(8, 2), (7, 2), (7, 3), (4, 4), (5, 1)])
+def test_sum_pool_adds_whole_windows_only(size, kernel):
+    x = torch.randint(0, 9, (2, 3, 4, size, size + 1), generator=torch.Generator().manual_seed(0)).double()
+    expected = torch.nn.functional.avg_pool2d(x.flatten(0, 1), kernel, divisor_override=1)
+    assert torch.equal(sum_pool(x, kernel).flatten(0, 1), expected)
 
 
 def test_an_unknown_network_names_the_nearest():
