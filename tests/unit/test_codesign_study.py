@@ -291,7 +291,9 @@ def test_a_driver_that_died_before_its_first_table_is_resumed(tmp_path: Path) ->
     out.mkdir()
     (out / "study.yaml").write_text(study_yaml(resolve_study(fake_study())))
     (out / "ledger.sqlite").touch()
+    (out / "cache" / ".student-0.123").mkdir(parents=True)
     assert run(out, resume=True).n_ok == 36
+    assert list((out / "cache").glob(".*")) == []
 
 
 def test_a_second_driver_is_refused(tmp_path: Path) -> None:
