@@ -140,7 +140,12 @@ def breakdown_table(points: Sequence[DesignPoint], quantity: Quantity) -> BarTab
     values = [tuple(column.get(name, 0.0) for column in columns) for name in large]
     if len(parts) > len(large):
         values.append(tuple(sum(v for k, v in column.items() if k not in large) for column in columns))
-    return BarTable(bars=tuple(point.name for point in points), parts=tuple(parts), values=tuple(values), unit=unit)
+    return BarTable(
+        bars=tuple(f"{point.name} (picked)" if point.picked else point.name for point in points),
+        parts=tuple(parts),
+        values=tuple(values),
+        unit=unit,
+    )
 
 
 def latency_table(point: DesignPoint) -> BarTable:

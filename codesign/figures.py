@@ -105,7 +105,7 @@ def draw_curves(axes: Axes, curves: Iterable[Curve], *, xlabel: str) -> None:
     axes.set_xticks(sorted(ticks), [f"{x:g}" for x in sorted(ticks)])
     axes.set_xlabel(xlabel)
     axes.set_ylabel("accuracy on simulated hardware (%)")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def draw_breakdown(axes: Axes, table: BarTable, *, xlabel: str) -> None:

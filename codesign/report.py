@@ -59,7 +59,7 @@ def render_report(results: StudyResults) -> str:
     plots = report_plots(results)
     title = f"spikeloop: {results.name}"
     body = [
-        f"<h1>{escape(results.name)}</h1>",
+        f"<h1>Study: {escape(results.name)}</h1>",
         _headline(results),
         _plot_section(plots),
         _section(f"Designs of the front ({len(results.front)})", _front_table(results)),
@@ -215,7 +215,7 @@ def _headline(results: StudyResults) -> str:
     if picked is None:
         return f'<p class="pick">{escape(results.pick_reason)}</p>'
     facts = [
-        ("accuracy", f"{_percent(picked.accuracy)} %", f"95 %: {_interval(picked.ci95)} %, n = {picked.n}"),
+        ("accuracy", f"{_percent(picked.accuracy)} %", f"95 %: {_interval(picked.ci95)} %, n\u00a0=\u00a0{picked.n}"),
         ("energy", format_si(picked.energy_fJ, "fJ"), "one inference"),
         ("latency", format_si(picked.latency_ns, "ns"), "one image"),
         ("area", format_si(picked.area_um2, "um2").replace("mm2", "mm²"), "whole chip"),

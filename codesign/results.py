@@ -171,7 +171,7 @@ def read_results(folder: Path) -> StudyResults:
         ),
         pick_reason=choice.reason if choice is not None else "no design has a result yet",
         failures=tuple((_label(row), row.reason) for row in rows if row.status in ("failed", "timeout")),
-        trainings=tuple(training for stage in stages if (training := _training(stage)) is not None),
+        trainings=_trainings(stages),
         hardware=picked.config["hardware"] if picked is not None else {},
         study=study.resolved(),
         record={
@@ -262,6 +262,13 @@ def _find_int(config: Any, name: str) -> int | None:
     if isinstance(config.get(name), int):
         return int(config[name])
     return next((found for part in config.values() if (found := _find_int(part, name)) is not None), None)
+
+
+def _trainings(stages: Sequence[StageRow]) -> tuple[TrainingRow, ...]:
+    """The teacher, then the students from coarse to fine."""
+    rows = [row for stage in stages if (row := _training(stage)) is not None]
+    rows.sort(key=lambda row: (row.role != "teacher", row.weight_bits or 0, row.membrane_bits or 0, row.name))
+    return tuple(rows)
 
 
 def _training(stage: StageRow) -> TrainingRow | None:

@@ -87,6 +87,12 @@ def test_stacked_parts_add_up_to_the_whole(quantity: figure_tables.Quantity, fie
         assert math.fsum(values[number] for values in table.values) == pytest.approx(whole, rel=1e-12)
 
 
+def test_bar_of_the_picked_design_says_so() -> None:
+    bars = figure_tables.breakdown_table(STUDY.front, "area").bars
+    assert STUDY.picked is not None
+    assert [bar for bar in bars if "picked" in bar] == [f"{STUDY.picked.name} (picked)"]
+
+
 def test_small_components_are_drawn_together_as_other() -> None:
     table = figure_tables.breakdown_table(STUDY.front, "energy")
     assert table.parts[0] == "adc"
