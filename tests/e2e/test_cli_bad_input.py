@@ -188,8 +188,8 @@ def test_folder_with_another_study_is_refused(folder: Path, capfd: pytest.Captur
     (folder / "other.yaml").write_text(yaml.safe_dump({**STUDY, "name": "other"}))
     sentence = _refused(folder, capfd, "explore", "other.yaml", "--out", "study", "--resume")
     assert "another study" in sentence
-    assert "'small'" in sentence
-    assert "'other'" in sentence
+    assert "small" in sentence
+    assert "other here" in sentence
     sentence = _refused(folder, capfd, "explore", "study.yaml", "--out", "study")
     assert "--resume" in sentence
     sentence = _refused(folder, capfd, "demo", "--out", "study")
