@@ -293,7 +293,8 @@ def _assumptions(results: StudyResults) -> str:
     warnings = "".join(f"<li>{escape(text)}</li>" for text in results.warnings) or "<li>none reported</li>"
     sources = "".join(f"<li>{escape(key)}</li>" for key in results.sources) or "<li>none reported</li>"
     title = f"Numbers of the technology file that these results used ({len(results.sources)}), with their sources"
-    return f"<ul>{warnings}</ul><details><summary>{title}</summary><ul>{sources}</ul></details>"
+    about = "<p>What the energy and area of the picked design rest on, where nobody published a firm number:</p>"
+    return f"{about}<ul>{warnings}</ul><details><summary>{title}</summary><ul>{sources}</ul></details>"
 
 
 def _record(results: StudyResults) -> str:

@@ -93,7 +93,8 @@ class StudyResults:
         hardware: resolved hardware of the picked design, ready for YAML.
         study: the resolved study, ready for YAML.
         record: run record: hashes, seeds, versions, commit; taken from the ledger alone.
-        sources, warnings: source keys used and assumptions to know, over all points.
+        sources: numbers of the technology file that any point used, each with its source.
+        warnings: assumptions to know about the picked design.
     """
 
     name: str
@@ -181,7 +182,7 @@ def read_results(folder: Path) -> StudyResults:
             "versions": _versions(good),
         },
         sources=tuple(sorted({key for row in good for key in row.metrics.get("sources", ())})),
-        warnings=tuple(dict.fromkeys(text for row in good for text in row.metrics.get("warnings", ()))),
+        warnings=tuple(picked.metrics.get("warnings", ())) if picked is not None else (),
     )
 
 

@@ -131,6 +131,10 @@ def test_second_run_on_two_workers_gives_the_same_front_and_report(study: Path, 
     assert page(tmp_path / "again") == page(study)
 
 
+def test_study_file_of_the_folder_is_the_same_study_again(study: Path) -> None:
+    assert load_study(str(study / "study.yaml")).content_hash() == read_results(study).study_hash
+
+
 def test_study_folder_is_recognised(study: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(study)]) == 0
     assert "valid study folder of 'tiny', 8 points in the ledger, 8 with a result" in capfd.readouterr().out
