@@ -195,7 +195,7 @@ def _sentence(pick: Row, bend: Row, rows: list[Row]) -> str:
         ratio = _number(bend, "edap_J_s_mm2") / _number(pick, "edap_J_s_mm2")
         text += (
             f"; {ratio:.3g} times less EDAP than the knee of the front (point {bend.index}), whose accuracy is "
-            f"{loss:+.1f} points away, inside the paired 95 % interval"
+            f"{abs(loss):.1f} points {'higher' if loss >= 0 else 'lower'}, a difference inside the paired 95 % interval"
         )
     elif len(rows) > 1:
         best = max(rows, key=lambda row: (_number(row, "accuracy"), -row.index))
