@@ -115,8 +115,11 @@ def _train(
     taught = teacher is not None and config.losses.needs_teacher
     history = []
     for epoch in range(1, config.epochs + 1):
+        frozen_for = epoch - (config.epochs - config.frozen_epochs)
+        if frozen_for == 1:
+            net.settle_statistics(codes, config.batch_size)
         net.train()
-        net.freeze_statistics(epoch > config.epochs - config.frozen_epochs)
+        net.freeze_statistics(frozen_for >= 1)
         loss_sum, correct = 0.0, 0
         for batch in torch.randperm(len(labels), generator=shuffle).split(config.batch_size):
             output = net(codes[batch])

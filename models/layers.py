@@ -29,8 +29,8 @@ from .quantisers import (
 )
 
 _EPS = 1e-5
-#: Share of the newest batch in the running statistics.
-_MOMENTUM = 0.1
+#: Default share of the newest batch in the running statistics.
+MOMENTUM = 0.1
 _FLOAT32_EXACT = 2**24
 _FLOAT64_EXACT = 2**53
 
@@ -75,6 +75,8 @@ class WeightLayer(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.statistics_frozen = False
+        #: Share of the newest batch in the running statistics.
+        self.momentum = MOMENTUM
 
     def _normalise(self, sums: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch norm of scale*sums, and the mean and variance of ``sums`` (C,) that it used."""
@@ -86,8 +88,8 @@ class WeightLayer(nn.Module):
         normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, _EPS / scale**2)
         if from_batch:
             with torch.no_grad():
-                self.running_mean.lerp_(mean * scale, _MOMENTUM)
-                self.running_var.lerp_(var * scale**2, _MOMENTUM)
+                self.running_mean.lerp_(mean * scale, self.momentum)
+                self.running_var.lerp_(var * scale**2, self.momentum)
         return normal.unflatten(0, sums.shape[:2]), mean, var
 
 

@@ -15,8 +15,9 @@ from spikeloop.distill.evaluate import evaluate
 from spikeloop.distill.losses import cross_entropy, logit_distillation, membrane_distillation, total_loss
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.export import to_network
+from spikeloop.models.lif import NeuronSpec
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import NetOutput
+from spikeloop.models.zoo import NetOutput, architecture, build_teacher
 from spikeloop.simulator.config import shipped_files
 from spikeloop.simulator.errors import ConfigError, DatasetError, NetworkError, SimulationError
 from spikeloop.simulator.spec import validate_spec
@@ -29,7 +30,7 @@ TEACHER = {
     "epochs": 5,
     "frozen_epochs": 1,
     "batch_size": 32,
-    "lr": 0.005,
+    "lr": 0.02,
 }
 STUDENT = {
     **TEACHER,
@@ -108,13 +109,29 @@ def test_the_teacher_is_left_as_it_was(digits, teacher):
     assert not teacher.net.training
 
 
-def test_frozen_epochs_keep_the_running_statistics(digits):
-    def statistics(epochs, frozen):
+def test_frozen_epochs_keep_the_settled_statistics_and_the_weights(digits):
+    def layer(epochs, frozen):
         run = train_teacher(config(TEACHER, epochs=epochs, frozen_epochs=frozen, cosine=False), digits)
-        return run.net.blocks["conv1"].running_mean
+        return run.net.blocks["conv1"]
 
-    assert torch.equal(statistics(1, 0), statistics(2, 1))
-    assert not torch.equal(statistics(1, 0), statistics(2, 0))
+    two, three, moving = layer(2, 1), layer(3, 2), layer(2, 0)
+    assert torch.equal(two.running_mean, three.running_mean)
+    assert torch.equal(two.weight, three.weight)
+    assert not torch.equal(two.beta, three.beta)
+    assert not torch.equal(two.running_mean, moving.running_mean)
+    assert not torch.equal(two.weight, moving.weight)
+
+
+def test_settled_statistics_are_the_mean_over_the_batches():
+    plan = architecture("demo")
+    net = build_teacher(plan, n_timesteps=2, neuron=NeuronSpec(), seed=0)
+    codes = torch.randint(0, 16, (30, 1, 8, 8), generator=torch.Generator().manual_seed(1)).float()
+    net.settle_statistics(codes, 10)
+    conv = net.blocks["conv1"]
+    sums = torch.nn.functional.conv2d(codes, conv.weight.detach() / 15, padding=1)
+    torch.testing.assert_close(conv.running_mean, sums.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    variances = torch.stack([part.var((0, 2, 3)) for part in sums.split(10)])
+    torch.testing.assert_close(conv.running_var, variances.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_student_without_teacher_learns_from_labels_alone(digits):
