@@ -39,7 +39,7 @@ def evaluate(net: SpikingNet, images: NDArray[np.float32], labels: NDArray[np.in
     names = net.lif_names()
     quantised = isinstance(net.blocks[names[0]], QuantLayer)
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for batch in torch.arange(len(truth)).split(_BATCH):
+    for batch in torch.split(torch.arange(len(truth)), _BATCH):
         share = len(batch) / len(truth)
         if quantised:
             run = net.integer_run(codes[batch])

@@ -97,7 +97,7 @@ def train_student(
             raise ConfigError(
                 f"the teacher is a '{teacher.plan.name}' and the student a '{config.network}'; match them"
             )
-        net.load_state_dict(teacher.state_dict())
+        net.load_state_dict(teacher.eval().state_dict())
     return _train(net, config, dataset, teacher, progress)
 
 
@@ -121,7 +121,7 @@ def _train(
         net.train()
         net.freeze_statistics(frozen_for >= 1)
         loss_sum, correct = 0.0, 0
-        for batch in torch.randperm(len(labels), generator=shuffle).split(config.batch_size):
+        for batch in torch.split(torch.randperm(len(labels), generator=shuffle), config.batch_size):
             output = net(codes[batch])
             with torch.no_grad():
                 lesson = teacher(codes[batch]) if taught and teacher is not None else None

@@ -90,7 +90,7 @@ class WeightLayer(nn.Module):
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)
                 self.running_var.lerp_(var * scale**2, self.momentum)
-        return normal.unflatten(0, sums.shape[:2]), mean, var
+        return torch.unflatten(normal, 0, sums.shape[:2]), mean, var
 
 
 class FloatLayer(WeightLayer):
@@ -231,7 +231,7 @@ def matrix_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeo
     if weight.ndim == 2:
         return functional.linear(codes.flatten(2), weight)[..., None, None]
     flat = functional.conv2d(codes.flatten(0, 1), weight, stride=geometry.stride, padding=geometry.padding)
-    return flat.unflatten(0, codes.shape[:2])
+    return torch.unflatten(flat, 0, codes.shape[:2])
 
 
 def exact_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeometry) -> torch.Tensor:

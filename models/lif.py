@@ -29,7 +29,7 @@ class NeuronSpec(Spec):
     @property
     def leak(self) -> float:
         """Factor that the membrane keeps from one step to the next."""
-        return self.leak_mul / 2**self.leak_shift
+        return self.leak_mul / (1 << self.leak_shift)
 
     @model_validator(mode="after")
     def _leak_at_most_one(self) -> NeuronSpec:

@@ -201,7 +201,7 @@ class SpikingNet(nn.Module):
         layers = [block for block in self.blocks.values() if isinstance(block, FloatLayer | QuantLayer)]
         self.train()
         self.freeze_statistics(False)
-        for index, batch in enumerate(codes.split(batch_size, dim=-4)):
+        for index, batch in enumerate(torch.split(codes, batch_size, dim=-4)):
             for layer in layers:
                 layer.momentum = 1.0 / (index + 1)
             self(batch)
@@ -221,8 +221,8 @@ def sum_pool(codes: torch.Tensor, kernel: int) -> torch.Tensor:
     height, width = codes.shape[-2] // kernel, codes.shape[-1] // kernel
     whole = codes[..., : height * kernel, : width * kernel]
     # Adding slices is about twice as fast as avg_pool2d on a CPU, and exact in any dtype.
-    rows = reduce(torch.add, whole.unflatten(-2, (height, kernel)).unbind(-2))
-    return reduce(torch.add, rows.unflatten(-1, (width, kernel)).unbind(-1))
+    rows = reduce(torch.add, torch.unflatten(whole, -2, (height, kernel)).unbind(-2))
+    return reduce(torch.add, torch.unflatten(rows, -1, (width, kernel)).unbind(-1))
 
 
 def geometries(plan: Architecture) -> dict[str, LayerGeometry]:
