@@ -105,9 +105,10 @@ def reference_point(rows: Sequence[Row], objectives: Sequence[Objective]) -> tup
 def knee(front_rows: Sequence[Row]) -> Choice | None:
     """The design to pick from a front of accuracy against EDAP; None for an empty front.
 
-    The knee is the design farthest from the line between the cheapest and the most accurate one, accuracy
-    on a linear and EDAP on a logarithmic scale, both normalised to the front. The pick is the cheapest design
-    of the front whose accuracy differs from the knee's by less than the paired 95 % interval on the same images.
+    The knee is the design farthest from the line between the cheapest and the most accurate one. Both axes are
+    logarithmic and normalised to the front: error rate, because halving the errors is worth the same at 10 % as
+    at 4 %, and EDAP. The pick is the cheapest design of the front whose accuracy differs from the knee's by less
+    than the paired 95 % interval on the same images.
 
     Source: farthest point from the line of the extremes as in Das, "On characterizing the 'knee' of the
     Pareto curve based on normal-boundary intersection", Structural Optimization 18 (1999).
@@ -158,12 +159,17 @@ def _number(row: Row, metric: str) -> float:
 
 
 def _farthest_from_line(rows: list[Row]) -> Row:
-    accuracy = np.array([_number(row, "accuracy") for row in rows])
     cost = np.log([_number(row, "edap_J_s_mm2") for row in rows])
-    gain = _normalised(accuracy)
+    gain = _normalised(-np.log([_error_rate(row) for row in rows]))
     price = _normalised(cost)
     # In the unit square the line runs from (0, 0), the cheapest, to (1, 1), the most accurate design.
     return rows[int(np.argmax(gain - price))]
+
+
+def _error_rate(row: Row) -> float:
+    """Share of wrong answers; half an image is added, so that a design without errors has a logarithm too."""
+    n = int(row.metrics["accuracy"].get("n") or 0)
+    return ((1.0 - _number(row, "accuracy")) * n + 0.5) / (n + 1)
 
 
 def _normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ conv 3x3, 128 -> 128, 16x16 outputs, batch 16, T=4, 15 % spikes.
 import numpy as np
 import pytest
 from networks import design, symmetric_weights
+
 from spikeloop.simulator.functional.crossbar import read_layer
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import (

@@ -114,7 +114,7 @@ def test_hypervolume_by_hand() -> None:
 
 
 def test_knee_by_hand() -> None:
-    """Accuracies 0.5, 0.9, 1.0 at EDAP 1, 10, 10^4: normalised gains 0, 0.8, 1 at prices 0, 0.25, 1."""
+    """Errors 50, 10, 0 of 100 at EDAP 1, 10, 10^4: log gains 0, ln(50.5/10.5)/ln(101) = 0.34, 1; prices 0, 0.25, 1."""
     rows = [
         design(0, 0.5, 1.0, correct=answers(500)),
         design(1, 0.9, 10.0, correct=answers(900)),
@@ -147,6 +147,19 @@ def test_pick_is_the_cheapest_design_that_the_images_cannot_tell_from_the_knee()
     assert (choice.row.index, choice.knee.index) == (2, 3)
     assert "1.01 times less EDAP than the knee of the front (point 3)" in choice.reason
     assert "inside the paired 95 % interval" in choice.reason
+
+
+def test_knee_weighs_errors_by_ratio() -> None:
+    """Errors 12, 7, 3.7, 2.8 %: the step from 7 to 3.7 % for 1.6 times the EDAP is the bend, not the first step."""
+    rows = [
+        design(0, 0.88, 6.9, correct=answers(880)),
+        design(1, 0.93, 7.6, correct=answers(930)),
+        design(2, 0.963, 12.2, correct=answers(963)),
+        design(3, 0.972, 21.0, correct=answers(972)),
+    ]
+    choice = knee(rows)
+    assert choice is not None
+    assert choice.row.index == 2
 
 
 def test_knee_does_not_depend_on_the_order() -> None:

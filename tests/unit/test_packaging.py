@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+
 from spikeloop import simulator
 
 ROOT = Path(__file__).resolve().parents[2]
