@@ -16,7 +16,7 @@ help: ## Show this list
 install: $(STAMP) ## Make .venv and install spikeloop with the test tools
 
 $(STAMP): pyproject.toml constraints.txt
-	@echo 'installing spikeloop into  (a few minutes the first time)'
+	@echo 'installing spikeloop into $(VENV) (a few minutes the first time)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
