@@ -173,6 +173,10 @@ class QuantLayer(WeightLayer):
         left, half = 2.0 ** (-folded.e).clamp(min=0), 2.0 ** (folded.e - 1).clamp(min=0)
         worst = ((folded.m.abs() * bound + folded.n.abs() * 2.0**folded.k) * left + half).max()
         _refuse_inexact(float(worst), self.geometry.name)
+        current = float((folded.gain.abs() * bound + folded.offset.abs()).max()) + 1
+        leaked = self.neuron.leak_mul * self.grid.theta
+        before_reset = leaked / 2**self.neuron.leak_shift + 1 + current + self.grid.theta
+        _refuse_inexact(max(leaked, before_reset), self.geometry.name, "a membrane", "membrane_bits or guard_bits")
 
 
 class FloatReadout(nn.Module):
@@ -254,8 +258,6 @@ def sum_bound(weight: torch.Tensor, geometry: LayerGeometry) -> float:
     return float(weight.abs().flatten(1).sum(1).max()) * geometry.code_max
 
 
-def _refuse_inexact(worst: float, name: str) -> None:
+def _refuse_inexact(worst: float, name: str, what: str = "a sum", cure: str = "weight_bits or bn_bits") -> None:
     if worst >= _FLOAT64_EXACT:
-        raise NetworkError(
-            f"{name}: a sum can reach {worst:.3g}, exact arithmetic ends at 2^53; lower weight_bits or bn_bits"
-        )
+        raise NetworkError(f"{name}: {what} can reach {worst:.3g}, exact arithmetic ends at 2^53; lower {cure}")

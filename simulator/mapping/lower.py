@@ -144,9 +144,9 @@ def _lower(network: Network, node: WeightNode, index: int, made_by: dict[str, in
     in_shape = network.shapes[network.sources(node.name)[0].name]
     bound = int(np.abs(matrix).sum(axis=1).max()) * input_format.code_max
     batch_norm = _only(tail, BatchNormNode)
-    check_exact(bound, batch_norm, where)
     pool = _only(tail, SumPoolNode)
     lif = _only(tail, LifNode)
+    check_exact(bound, batch_norm, lif, where)
     sent = pool or lif or node
     conv = node if isinstance(node, ConvNode) else None
     return LoweredLayer(
@@ -194,7 +194,8 @@ def input_format_of(network: Network, node: WeightNode) -> tuple[str | None, Inp
             gain *= source.kernel**2
         elif isinstance(source, InputNode):
             code_max = 2**source.bits - 1 if not source.signed else 2 ** (source.bits - 1)
-            bits = source.bits if gain == 1 else (code_max * gain).bit_length() + int(source.signed)
+            # Two's complement reaches -2^(bits-1), so the largest magnitude of a signed code needs one bit less.
+            bits = (code_max * gain - int(source.signed)).bit_length() + int(source.signed)
             return None, InputFormat(bits=bits, signed=source.signed, code_max=code_max * gain, static=source.static)
         elif isinstance(source, LifNode):
             weights = _upstream_weights(network, source)
@@ -239,20 +240,30 @@ def _only(tail: list[Node], cls: type[NodeT]) -> NodeT | None:
     return found[0] if found else None
 
 
-def check_exact(bound: int, batch_norm: BatchNormNode | None, where: str) -> None:
-    """Refuse sums that float64, and therefore the torch student, could not hold exactly.
+def check_exact(bound: int, batch_norm: BatchNormNode | None, lif: LifNode | None, where: str) -> None:
+    """Refuse values that float64, and therefore the torch student, could not hold exactly.
 
     Raises:
-        NetworkError: the bound of the sum or of m*P + (n << k) reaches 2^53.
+        NetworkError: the bound of the sum, of m*P + (n << k), or of the membrane before reset reaches 2^53.
     """
-    worst = bound
+    worst = current = bound
     if batch_norm is not None:
         m = [abs(int(value)) for value in batch_norm.m.flat]
         offset = [abs(int(n)) << int(k) for n, k in zip(batch_norm.n.flat, batch_norm.k.flat, strict=True)]
-        left = [1 << max(0, -int(e)) for e in batch_norm.e.flat]
-        half = [1 << max(0, int(e) - 1) for e in batch_norm.e.flat]
-        worst = max((mi * bound + oi) * li + hi for mi, oi, li, hi in zip(m, offset, left, half, strict=True))
+        shift = [int(e) for e in batch_norm.e.flat]
+        before = [(mi * bound + oi) << max(0, -e) for mi, oi, e in zip(m, offset, shift, strict=True)]
+        worst = max(value + (1 << max(0, e - 1)) for value, e in zip(before, shift, strict=True))
+        current = max((value >> max(0, e)) + 1 for value, e in zip(before, shift, strict=True))
     if worst >= EXACT_LIMIT:
         raise NetworkError(
             f"{where}: a sum can reach {worst}, exact arithmetic ends at 2^53; lower weight_bits or bn_bits"
+        )
+    if lif is None:
+        return
+    leaked = lif.leak_mul << (lif.membrane_bits - 1 + lif.guard_bits)
+    before_reset = (leaked >> lif.leak_shift) + 1 + (current << max(0, lif.input_shift)) + lif.theta
+    if max(leaked, before_reset) >= EXACT_LIMIT:
+        raise NetworkError(
+            f"{where}: {lif.name}: a membrane can reach {max(leaked, before_reset)}, exact arithmetic ends at 2^53; "
+            "lower membrane_bits, guard_bits or leak_shift with leak_mul"
         )

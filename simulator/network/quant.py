@@ -75,8 +75,11 @@ def quantise_codes(x: Any, step: Any, spec: QuantSpec, xp: Any = np) -> Any:
 
 
 def rshift_float(v: Any, k: Any, xp: Any) -> Any:
-    """``rshift`` for float arrays that hold integers: floor(v * 2^-k + 1/2), exact below 2^52."""
-    return xp.floor(v * 2.0 ** (-k) + 0.5)
+    """``rshift`` for float arrays that hold integers: floor(v * 2^-k + 1/2), exact below 2^53.
+
+    Nothing is rounded for k <= 0, where 1/2 would not fit beside an integer above 2^52.
+    """
+    return xp.floor(v * 2.0 ** (-k) + 0.5 * (k > 0))
 
 
 def rhe_float(v: Any, k: int, xp: Any) -> Any:

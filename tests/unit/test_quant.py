@@ -25,6 +25,11 @@ def test_rshift_is_floor_of_x_plus_half(v, k):
     assert int(rshift_float(np.array([float(v)]), float(k), np)[0]) == exact
 
 
+@given(v=st.integers(2**52, 2**53 - 1), sign=st.sampled_from([-1, 1]))
+def test_a_float_shift_by_nothing_keeps_integers_up_to_2_to_the_53(v, sign):
+    assert int(rshift_float(np.array([float(sign * v)]), 0.0, np)[0]) == sign * v
+
+
 @given(v=VALUES, k=st.integers(0, 20))
 def test_rhe_rounds_ties_to_even(v, k):
     exact = round(Fraction(v, 2**k))  # Python rounds half to even
