@@ -46,7 +46,8 @@ def _draw(item: MappedLayer, density: float, n_timesteps: int, seed: int, image:
     runs = 1 if layer.input.static else n_timesteps
     shape = (runs, *layer.in_shape)
     if layer.source is None:
-        low = -(1 << (layer.input.bits - 1)) if layer.input.signed else 0
-        high = 1 << (layer.input.bits - 1) if layer.input.signed else 1 << layer.input.bits
+        # Not all codes of `bits`: a pooled input ends at its largest sum.
+        top = layer.input.code_max
+        low, high = (-top, top) if layer.input.signed else (0, top + 1)
         return generator.integers(low, high, size=shape)
     return generator.binomial(layer.input.code_max, density, size=shape)
