@@ -11,7 +11,17 @@ from oracles.integer_network import walk
 from spikeloop.simulator.functional.crossbar import read_layer
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.mapping.tiles import map_network
-from spikeloop.simulator.network.graph import BatchNormNode, LifNode
+from spikeloop.simulator.network.graph import (
+    BatchNormNode,
+    FlattenNode,
+    InputNode,
+    LifNode,
+    LinearNode,
+    Network,
+    ReadoutNode,
+    SumPoolNode,
+    chain_edges,
+)
 
 _SEEN: Counter[str] = Counter()
 
@@ -68,6 +78,55 @@ def test_an_image_does_not_depend_on_its_batch(network, hw, seed):
     for image in range(3):
         alone = functional(network, hw, spikes.take(image, image + 1))
         assert np.array_equal(alone.logits[0], together.logits[image])
+
+
+@settings(max_examples=40)
+@given(network=networks(), hw=designs(), seed=st.integers(0, 999))
+def test_the_clock_gets_the_activity_of_the_first_images(network, hw, seed):
+    spikes = random_spikes(network, 3, seed)
+    kept = functional(network, hw, spikes, cycle_images=2)
+    assert kept.activity.n_images == 2
+    for image in range(2):
+        alone = functional(network, hw, spikes.take(image, image + 1)).activity
+        for layer, own in zip(kept.activity.layers, alone.layers, strict=True):
+            assert np.array_equal(layer.active_rows[image], own.active_rows[0])
+            assert np.array_equal(layer.input_ones[image], own.input_ones[0])
+    sent = [part for name, part in kept.spikes.items() if isinstance(network.node(name), LifNode)]
+    for layer, spiked in zip(kept.activity.layers, sent, strict=False):
+        assert np.array_equal(layer.spikes_out, spiked[:, :2].sum(axis=(2, 3, 4)).T)
+    lead = spikes.codes[None] if network.input.static else spikes.codes
+    bits = [[sum(bin(int(v) % 2**network.input.bits).count("1") for v in image.flat) for image in run] for run in lead]
+    assert np.array_equal(kept.activity.layers[0].input_ones, np.array(bits)[:, :2].T)
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 999),
+    signed=st.booleans(),
+    static=st.booleans(),
+    kernel=st.integers(1, 3),
+    steps=st.integers(1, 3),
+)
+def test_a_pooled_input_read_by_the_classifier_equals_the_walk(seed, signed, static, kernel, steps):
+    """The classifier's sums are then computed once per image; two's complement sums use no spare plane."""
+    rng = np.random.default_rng(seed)
+    nodes = (
+        InputNode(name="in", shape=(2, 3, 3), bits=3, signed=signed, static=static),
+        SumPoolNode(name="pool", kernel=kernel, stride=1),
+        FlattenNode(name="flat"),
+        LinearNode(name="fc", weight=rng.integers(-3, 4, size=(3, 2 * (4 - kernel) ** 2)), weight_bits=3),
+        ReadoutNode(name="out", bias=rng.integers(-5, 6, size=3)),
+    )
+    network = Network(name="pooled", n_timesteps=steps, nodes=nodes, edges=chain_edges(nodes))
+    spikes = random_spikes(network, 2, seed)
+    spikes.codes[..., 0, :, :, :] = -4 if signed else 7
+    assert np.array_equal(functional(network, design(), spikes).logits, walk(network, spikes.codes).logits)
+    planes = map_network(network, design()).layers[0].layer.input.n_planes
+    lowest, highest = (-4 * kernel**2, 3 * kernel**2) if signed else (0, 7 * kernel**2)
+    fits = [
+        b for b in range(1, 12) if (-(2 ** (b - 1)) <= lowest and highest < 2 ** (b - 1) if signed else highest < 2**b)
+    ]
+    assert planes == fits[0]
 
 
 @settings(max_examples=30)

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import design, networks, one_layer, random_spikes
 
+from spikeloop.simulator.config import UniformAdc
 from spikeloop.simulator.errors import DatasetError
 from spikeloop.simulator.functional.adc import conversion_error, fixed_shift, shifts_from_histograms
-from spikeloop.simulator.functional.run import calibrate_adc, run_functional
+from spikeloop.simulator.functional.run import calibrate_adc, column_sum_histograms, run_functional
 from spikeloop.simulator.mapping.tiles import map_network
+from spikeloop.simulator.network.spikes import SpikeTrain
 
 
 @given(rows=st.integers(1, 512), bits=st.integers(1, 10), cell_bits=st.integers(1, 4))
@@ -39,6 +41,51 @@ def test_conversion_error_by_hand():
     histogram = np.zeros((1, 2, 6), dtype=np.int64)
     histogram[0, :, [0, 1, 5]] = 1
     assert conversion_error(histogram, 1, 1, 1) == 10 + 4 * 10
+
+
+def test_conversion_error_rounds_to_the_nearest_code_and_weighs_slices_by_their_place():
+    """lsb 4: sum 3 becomes 4, not 0; the second slice of 2-bit cells counts 16-fold."""
+    histogram = np.zeros((2, 2, 4), dtype=np.int64)
+    histogram[:, :, 3] = 1
+    assert conversion_error(histogram, 2, 3, 2) == (1 + 16) + 4 * (1 + 16)
+
+
+@pytest.mark.parametrize(("percentile", "shift"), [(50.0, 0), (80.0, 0), (80.1, 1), (99.0, 3), (100.0, 4)])
+def test_percentile_range_is_the_smallest_that_reaches_it(percentile, shift):
+    """Of 100 sums 80 are 0 to 7 (10 each), then 9, 30 and 64: 3 bits reach 7, 14, 28, 56, 112."""
+    histogram = np.zeros((1, 2, 65), dtype=np.int64)
+    histogram[0, 0, :8] = 10
+    histogram[0, 1, [9, 30, 64]] = [10, 9, 1]
+    adc = UniformAdc(bits=3, full_scale="percentile", percentile=percentile, columns_per_adc=1)
+    hw = design(rows=64, cols=4).model_copy(update={"adc": adc})
+    assert shifts_from_histograms([histogram], hw) == (shift,)
+
+
+@given(network=networks(), seed=st.integers(0, 20))
+@settings(max_examples=30)
+def test_calibration_sees_the_sums_of_ideal_conversions_upstream(network, seed):
+    spikes, seen = random_spikes(network, 2, seed), []
+    for bits in (1, 8):
+        hw = design(rows=8, cols=8, adc_bits=bits)
+        seen.append(column_sum_histograms(network, map_network(network, hw), hw, spikes))
+    for coarse, fine in zip(*seen, strict=True):
+        assert np.array_equal(coarse, fine)
+
+
+def test_column_sums_are_counted_by_plane_and_slice():
+    """Two rows, codes 3 and 1: plane 0 drives both rows, plane 1 the first. Weights 5 and -2 on 2-bit cells."""
+    network = one_layer(np.array([[5, -2]]), weight_bits=4, input_bits=2)
+    hw = design(rows=2, cols=4, cell_bits=2)
+    codes = np.array([3, 1]).reshape(1, 1, 2, 1, 1)
+    spikes = SpikeTrain(name="two", codes=codes, labels=None, indices=np.arange(1, dtype=np.int64))
+    (histogram,) = column_sum_histograms(network, map_network(network, hw), hw, spikes)
+    # 5 = 1 + 1*4 on the positive columns, 2 = 2 + 0*4 on the negative ones.
+    expected = np.zeros((2, 2, 7), dtype=np.int64)
+    expected[0, 0, [1, 2]] = 1
+    expected[0, 1, [1, 0]] = 1
+    expected[1, 0, [1, 0]] = 1
+    expected[1, 1, [1, 0]] = 1
+    assert np.array_equal(histogram, expected)
 
 
 @given(seed=st.integers(0, 50), bits=st.integers(1, 6))
