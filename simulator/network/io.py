@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from safetensors.numpy import save
 
 from ..errors import NetworkError
 from ..files import write_atomic
-from .graph import NODE_TYPES, Network, Node, node_fields, node_kind
+from .graph import NODE_TYPES, Network, Node, Shape, node_fields, node_kind
 
 SCHEMA = 1
 FORMAT = "spikeloop-network"
@@ -58,13 +57,7 @@ def load_network(path: Path) -> Network:
     """
     if not path.is_file():
         raise NetworkError(f"{path}: no such file; make one with 'spikeloop export'")
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise NetworkError(f"{path}: not a whole safetensors file ({reason}); export the network again") from None
+    metadata, tensors = _read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise NetworkError(f"{path}: a safetensors file, but not a spikeloop network; use 'spikeloop export'")
     if metadata.get("schema") != str(SCHEMA):
@@ -76,16 +69,30 @@ def load_network(path: Path) -> Network:
         nodes = tuple(_read_node(fields, tensors) for fields in header["nodes"])
         edges = tuple((str(a), str(b)) for a, b in header["edges"])
         return Network(
-            name=str(header["name"]),
-            n_timesteps=int(header["n_timesteps"]),
+            name=_typed(header["name"], str, "name"),
+            n_timesteps=_typed(header["n_timesteps"], int, "n_timesteps"),
             nodes=nodes,
             edges=edges,
             notes={str(key): str(value) for key, value in header.get("notes", {}).items()},
         )
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NetworkError(f"{path}: the graph in its header is damaged ({error!r}); export it again") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise NetworkError(f"{path}: the graph in its header is damaged ({error}); export it again") from None
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            metadata = stream.metadata() or {}
+            if metadata.get("format") != FORMAT:  # nothing of a stranger's file is decoded
+                return metadata, {}
+            return metadata, {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise NetworkError(f"{path}: not a whole safetensors file ({reason}); export the network again") from None
+    except (TypeError, AttributeError) as error:  # a number format that NumPy does not have (bfloat16, float8)
+        raise NetworkError(f"{path}: its tensors are no integers ({error}); export the network again") from None
 
 
 def _read_node(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Node:
@@ -93,14 +100,48 @@ def _read_node(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Node
     if kind not in NODE_TYPES:
         raise NetworkError(f"unknown node kind '{kind}'; known: {', '.join(NODE_TYPES)}")
     cls = NODE_TYPES[kind]
-    name = fields["name"]
-    for key in (field.name for field in dataclasses.fields(cls)):
-        if key not in fields and f"{name}.{key}" in tensors:
-            fields[key] = tensors[f"{name}.{key}"].astype(np.int64)
-    if "shape" in fields:
-        fields["shape"] = tuple(int(n) for n in fields["shape"])
+    name = _typed(fields["name"], str, "a node's name")
+    hints = get_type_hints(cls)
+    if unknown := sorted(fields.keys() - hints):
+        raise NetworkError(f"{name}: unknown field '{unknown[0]}'; a {kind} has {', '.join(hints)}")
+    for key, hint in hints.items():
+        if key in fields:
+            fields[key] = _typed(fields[key], hint, f"{name}: {key}")
+        elif f"{name}.{key}" in tensors:
+            fields[key] = _integers(tensors[f"{name}.{key}"], f"{name}: {key}")
     node: Node = cls(**fields)
     return node
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` if it is of the declared type; JSON's 3.0 is no 3, and true is no 1."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise NetworkError(f"{where} is {_short(value)}; allowed: {', '.join(get_args(hint))}")
+    elif hint == Shape:
+        if not isinstance(value, list) or any(type(n) is not int for n in value):
+            raise NetworkError(f"{where} is {_short(value)}; expected whole numbers (channels, rows, columns)")
+        return tuple(value)
+    elif hint not in (int, bool, str):
+        raise NetworkError(f"{where} is {_short(value)}; expected a tensor of the file")
+    elif type(value) is not hint:
+        words = {int: "a whole number", bool: "true or false", str: "a text"}
+        raise NetworkError(f"{where} is {_short(value)}; expected {words[hint]}")
+    return value
+
+
+def _integers(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """The tensor as int64, never by rounding: a float or a too large number is refused."""
+    if array.dtype.kind not in "iu":
+        raise NetworkError(f"{where} is {array.dtype}; network tensors hold integers, export the network again")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise NetworkError(f"{where} holds {int(array.max())}; the largest integer is 2^63 - 1")
+    return array.astype(np.int64)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _smallest(array: NDArray[Any]) -> NDArray[Any]:

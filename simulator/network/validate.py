@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import NetworkError
 from . import graph as g
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 MAX_TIMESTEPS = 4096
 #: Below this, every float64 the torch student holds is an exact integer.
 EXACT_LIMIT = 2**53
+#: Longest name of a network or a node.
+MAX_NAME = 200
 
 
 def build_graph(network: Network) -> nx.DiGraph:
@@ -25,6 +28,7 @@ def build_graph(network: Network) -> nx.DiGraph:
     Raises:
         NetworkError: names not unique, dangling or duplicate edges, a cycle, wrong fan-in, wrong values.
     """
+    _check_names(network)
     where = f"network {network.name}"
     if not 1 <= network.n_timesteps <= MAX_TIMESTEPS:
         raise NetworkError(
@@ -51,6 +55,13 @@ def build_graph(network: Network) -> nx.DiGraph:
     for node in network.nodes:
         _check_node(node, network.n_timesteps, f"{where}: {node.name}")
     return graph
+
+
+def _check_names(network: Network) -> None:
+    """Names are written to terminals, tables and reports, so they are short and hold no control characters."""
+    for name in (network.name, *(node.name for node in network.nodes)):
+        if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+            raise NetworkError(f"name {name[:40]!r}: allowed are 1 to {MAX_NAME} printable characters; choose another")
 
 
 def _check_roles(network: Network, graph: nx.DiGraph, where: str) -> None:
@@ -97,8 +108,14 @@ def _check_node(node: Node, n_timesteps: int, where: str) -> None:
         _check_range(where, "stride", node.stride, 1, 1024)
     elif isinstance(node, g.AddNode):
         _check_range(where, "stream_bits", node.stream_bits, 1, 48)
-    elif isinstance(node, g.ReadoutNode) and node.bias.ndim != 1:
-        raise NetworkError(f"{where}: bias has shape {node.bias.shape}; expected (classes,)")
+    elif isinstance(node, g.ReadoutNode):
+        if node.bias.ndim != 1:
+            raise NetworkError(f"{where}: bias has shape {node.bias.shape}; expected (classes,)")
+        _check_range(where, "largest magnitude of bias", _magnitude(node.bias), 0, 2**40)
+
+
+def _magnitude(array: NDArray[np.integer]) -> int:
+    return max(int(array.max()), -int(array.min()))
 
 
 def _check_range(where: str, name: str, value: int, low: int, high: int) -> None:
@@ -108,9 +125,11 @@ def _check_range(where: str, name: str, value: int, low: int, high: int) -> None
 
 def _check_weights(node: g.ConvNode | g.LinearNode, where: str) -> None:
     affine = node.weight_scheme == "affine"
+    if not affine and node.weight_scheme != "symmetric":
+        raise NetworkError(f"{where}: weight_scheme='{node.weight_scheme}'; allowed 'symmetric' or 'affine'")
     _check_range(where, "weight_bits", node.weight_bits, 1 if affine else 2, 32)
     limit = 2**node.weight_bits - 1 if affine else 2 ** (node.weight_bits - 1) - 1
-    worst = int(np.abs(node.weight.astype(np.int64)).max())
+    worst = _magnitude(node.weight)
     if worst > limit:
         raise NetworkError(
             f"{where}: weight {worst} does not fit weight_bits={node.weight_bits} ({node.weight_scheme}); "
@@ -139,13 +158,13 @@ def _check_batch_norm(node: g.BatchNormNode, n_timesteps: int, where: str) -> No
     for name in ("n", "k", "e"):
         if getattr(node, name).shape != node.m.shape:
             raise NetworkError(f"{where}: {name} has shape {getattr(node, name).shape}, m has {node.m.shape}")
-    m = np.abs(node.m.astype(np.int64))
+    m = np.abs(node.m.astype(np.float64))  # exact below 2^53, and no overflow at -2^63
     normal = (m == 0) | ((m >= 2 ** (bits - 2)) & (m < 2 ** (bits - 1)))
     if not bool(normal.all()):
         raise NetworkError(
             f"{where}: mantissa {int(m[~normal].flat[0])} is not 0 and not in [2^{bits - 2}, 2^{bits - 1})"
         )
-    if int(np.abs(node.n.astype(np.int64)).max()) >= 2 ** (bits - 1):
+    if _magnitude(node.n) >= 2 ** (bits - 1):
         raise NetworkError(f"{where}: an offset mantissa n does not fit bn_bits={bits}")
     if int(node.k.min()) < 0 or int(node.k.max()) > 50:
         raise NetworkError(f"{where}: k from {int(node.k.min())} to {int(node.k.max())}; allowed 0 to 50")
