@@ -15,6 +15,7 @@ from .errors import DatasetError
 from .functional.density import random_activity
 from .functional.outputs import Outputs
 from .functional.run import calibrate_adc, run_functional
+from .limits import check_memory
 from .mapping.tiles import Mapping, map_network
 from .metrics import Accuracy, Metrics, measure, wilson_interval
 from .network.graph import Network
@@ -67,6 +68,8 @@ def evaluate(
         raise DatasetError(f"{spikes.name}: no images; give at least one")
     prices = technology if technology is not None else load_technology(hw.technology)
     mapping = map_network(network, hw)  # tiles, slices, placement
+    largest = max(spikes.n_images, calibration.n_images if calibration else 0)
+    check_memory(mapping, n_images=largest, cycle_images=min(cycle_images, spikes.n_images))
     shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
     outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
@@ -102,9 +105,11 @@ def simulate_density(
 
     Raises:
         ConfigError: density outside [0, 1].
+        MappingError: the network cannot be placed, or the run would take too much memory.
     """
     prices = technology if technology is not None else load_technology(hw.technology)
     mapping = map_network(network, hw)
+    check_memory(mapping, n_images=n_images, cycle_images=n_images)
     program = compile_program(mapping, hw)
     activity = random_activity(mapping, density, n_images=n_images, seed=seed)
     trace = run_cycles(program, activity)

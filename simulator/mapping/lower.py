@@ -133,6 +133,8 @@ def lower_network(network: Network) -> tuple[LoweredLayer, ...]:
             layer = _lower(network, node, len(layers), made_by)
             layers.append(layer)
             made_by[node.name] = layer.index
+    if not layers:
+        raise MappingError(f"network {network.name}: no conv or linear node, so nothing lies on crossbars; add one")
     return tuple(layers)
 
 
@@ -140,6 +142,7 @@ def _lower(network: Network, node: WeightNode, index: int, made_by: dict[str, in
     where = f"network {network.name}: {node.name}"
     source_node, input_format = input_format_of(network, node)
     tail = _tail(network, node)
+    _check_order(tail, where)
     matrix = weight_matrix(node)
     in_shape = network.shapes[network.sources(node.name)[0].name]
     bound = int(np.abs(matrix).sum(axis=1).max()) * input_format.code_max
@@ -228,6 +231,20 @@ def _tail(network: Network, node: WeightNode) -> list[Node]:
             return tail
         current = consumers[0]
         tail.append(current)
+
+
+#: A tile works on its sums in this order: batch norm, neurons, pooling of their spikes, then they leave.
+_TAIL_ORDER: tuple[type, ...] = (BatchNormNode, LifNode, SumPoolNode, FlattenNode, ReadoutNode)
+
+
+def _check_order(tail: list[Node], where: str) -> None:
+    ranks = [_TAIL_ORDER.index(type(node)) for node in tail if type(node) in _TAIL_ORDER]
+    for first, second, earlier, later in zip(ranks, ranks[1:], tail, tail[1:], strict=False):
+        if second < first:
+            raise MappingError(
+                f"{where}: {later.name} comes after {earlier.name}; a tile computes batch norm, neurons and "
+                "pooling in this order, so reorder the nodes"
+            )
 
 
 NodeT = TypeVar("NodeT", bound=Node)

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 import networkx as nx
 
 from ..config import HardwareConfig
+from ..errors import MappingError
 from ..network.graph import Network
 from .lower import LoweredLayer, lower_network
 from .place import Placement, place_row_major
 from .slices import SliceScheme, slice_scheme
+
+#: Most PEs of a chip: the tables of the clock grow with them, and 2^16 already take seconds to build.
+MAX_PES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +133,20 @@ def map_network(network: Network, hw: HardwareConfig) -> Mapping:
     """Place every layer of a network on the crossbars, PEs and tiles of a design.
 
     Raises:
-        MappingError: a graph that cannot be mapped.
+        MappingError: a graph that cannot be mapped, or one that needs more than ``MAX_PES`` PEs.
         NetworkError: sums too large for exact arithmetic.
     """
     layers: list[MappedLayer] = []
     per_tile = hw.tile.pes_per_tile
     next_pe = 0
-    for lowered in lower_network(network):
+    lowered_layers = lower_network(network)
+    n_pes = sum(_count_pes(lowered, hw) for lowered in lowered_layers)
+    if n_pes > MAX_PES:
+        raise MappingError(
+            f"network {network.name} on {hw.name}: {n_pes} PEs of {hw.crossbar.rows} x {hw.crossbar.cols} cells, at "
+            f"most {MAX_PES} are simulated; use larger crossbars or more tile.crossbars_per_pe"
+        )
+    for lowered in lowered_layers:
         if hw.tile.sharing == "exclusive":
             next_pe = math.ceil(next_pe / per_tile) * per_tile
         mapped = _map_layer(lowered, hw, next_pe)
@@ -143,6 +154,19 @@ def map_network(network: Network, hw: HardwareConfig) -> Mapping:
         layers.append(mapped)
     n_tiles = math.ceil(next_pe / per_tile)
     return Mapping(network=network, layers=tuple(layers), n_tiles=n_tiles, placement=place_row_major(n_tiles))
+
+
+def _count_pes(layer: LoweredLayer, hw: HardwareConfig) -> int:
+    """PEs that ``_map_layer`` will make, without making them."""
+    crossbar = hw.crossbar
+    columns = slice_scheme(
+        layer.weight_bits, layer.weight_scheme, crossbar.cell_bits, crossbar.scheme
+    ).columns_per_output
+    per_block = max(1, crossbar.cols // columns)
+    full, rest = divmod(layer.n_outputs, per_block)
+    spans = full * math.ceil(per_block * columns / crossbar.cols) + math.ceil(rest * columns / crossbar.cols)
+    parts = math.ceil(math.ceil(layer.n_rows / crossbar.rows) / hw.tile.crossbars_per_pe)
+    return layer.n_groups * spans * parts
 
 
 def _map_layer(layer: LoweredLayer, hw: HardwareConfig, first_pe: int) -> MappedLayer:
