@@ -68,7 +68,7 @@ class LosslessAdc(Spec):
     """ADC wide enough for every column sum: lsb = 1 and no clipping, so ``bits`` follows from the crossbar."""
 
     kind: Literal["lossless"] = "lossless"
-    columns_per_adc: int = Field(default=8, ge=1)
+    columns_per_adc: int = Field(default=8, ge=1, le=4096)
     sample_and_hold: bool = True
 
 
@@ -84,7 +84,7 @@ class UniformAdc(Spec):
     bits: int = Field(ge=1, le=14)
     full_scale: Literal["max", "percentile", "calibrated"] = "calibrated"
     percentile: float = Field(default=99.9, gt=0, le=100)
-    columns_per_adc: int = Field(default=8, ge=1)
+    columns_per_adc: int = Field(default=8, ge=1, le=4096)
     sample_and_hold: bool = True
 
 
@@ -105,8 +105,8 @@ class TileConfig(Spec):
 
     pes_per_tile: int = Field(default=8, ge=1, le=4096)
     crossbars_per_pe: int = Field(default=9, ge=1, le=4096)
-    input_bus_bits: int = Field(default=256, ge=1)
-    accumulator_lanes: int = Field(default=64, ge=1)
+    input_bus_bits: int = Field(default=256, ge=1, le=1_048_576)
+    accumulator_lanes: int = Field(default=64, ge=1, le=65_536)
     fifo_depth: int = Field(default=2, ge=1, le=65536)
     sharing: Literal["exclusive", "packed"] = "exclusive"
 
@@ -129,11 +129,11 @@ class NeuronConfig(Spec):
 class NocConfig(Spec):
     """Mesh between tiles; each hop costs ``router_cycles``, a packet of n flits occupies its link n cycles."""
 
-    flit_bits: int = Field(default=64, ge=1)
-    header_bits: int = Field(default=16, ge=0)
-    router_cycles: int = Field(default=2, ge=1)
+    flit_bits: int = Field(default=64, ge=1, le=1_048_576)
+    header_bits: int = Field(default=16, ge=0, le=1_048_576)
+    router_cycles: int = Field(default=2, ge=1, le=65_536)
     #: Bits that the off-chip input delivers in a cycle.
-    input_bits_per_cycle: int = Field(default=64, ge=1)
+    input_bits_per_cycle: int = Field(default=64, ge=1, le=1_048_576)
 
 
 class DataflowConfig(Spec):
@@ -148,7 +148,7 @@ class DataflowConfig(Spec):
     order: Literal["layer_sequential"] = "layer_sequential"
     loop: Literal["timestep_major", "layer_major"] = "timestep_major"
     zero_skipping: Literal["none", "vector", "row_group"] = "row_group"
-    skip_cycles: int = Field(default=1, ge=1)
+    skip_cycles: int = Field(default=1, ge=1, le=65_536)
 
 
 class HardwareConfig(Spec):

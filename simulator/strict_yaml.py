@@ -50,7 +50,12 @@ def _construct_scalar(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
             )
         if _SEXAGESIMAL.fullmatch(text):
             raise ConfigError(f"line {line}: {text} is a base-60 number to YAML; put it in quotes")
-    value = yaml.SafeLoader.construct_object(loader, node)
+    try:
+        value = yaml.SafeLoader.construct_object(loader, node)
+    except ValueError as error:  # the thirteenth month, or a number of thousands of digits
+        raise ConfigError(
+            f"line {line}: {text[:40]} cannot be read ({error}); correct it or put it in quotes"
+        ) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"line {line}: {text} is not a finite number")
     return value
@@ -77,11 +82,15 @@ def parse_strict(text: str) -> Any:
     """Value of a YAML text.
 
     Raises:
-        ConfigError: not YAML, a duplicate key, an alias, an exponent number, ``on``/``off``/``yes``/``no``,
+        ConfigError: not YAML, a duplicate key, an alias, a tag, an exponent number, ``on``/``off``/``yes``/``no``,
             a non-finite number. The message starts with the line.
     """
-    if any(isinstance(token, yaml.AliasToken) for token in _scan(text)):
-        raise ConfigError("YAML aliases (*name) are not accepted; write the value out")
+    for token in _scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ConfigError("YAML aliases (*name) are not accepted; write the value out")
+        if isinstance(token, yaml.TagToken):
+            line = token.start_mark.line + 1
+            raise ConfigError(f"line {line}: YAML tags (!name) are not accepted; write the plain value")
     loader = _StrictLoader(text)
     try:
         node = loader.get_single_node()
@@ -91,6 +100,8 @@ def parse_strict(text: str) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_sentence(error)) from None
+    except RecursionError:
+        raise ConfigError("nested deeper than 40 levels; a configuration file needs at most five") from None
     finally:
         loader.dispose()
 
@@ -115,12 +126,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, too large, not UTF-8, or not a strict YAML mapping.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ConfigError(f"{path}: a device or a pipe; give the path of a YAML file")
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
     if len(raw) > _MAX_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes; a configuration file has at most {_MAX_BYTES}")
+        raise ConfigError(f"{path}: more than {_MAX_BYTES} bytes; that is no configuration file")
     try:
         value = parse_strict(raw.decode("utf-8"))
     except UnicodeDecodeError:

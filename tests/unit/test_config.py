@@ -1,5 +1,7 @@
 """Hardware files: traps refused, one sentence each, presets valid."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from networks import design
 from spikeloop.simulator.config import HardwareConfig, load_hardware, shipped_files
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import validate_spec
-from spikeloop.simulator.strict_yaml import parse_strict
+from spikeloop.simulator.strict_yaml import parse_strict, read_yaml
 
 GOOD = """
 name: a
@@ -94,3 +96,34 @@ def test_any_text_gives_a_value_or_one_sentence(text):
     except ConfigError as error:
         caught = str(error)
     assert caught is None or (caught and "\n" not in caught)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "[" * 3000 + "]" * 3000, "nested deeper than 40"),
+        ("a: !!int 'abc'", "line 1: YAML tags"),
+        ("a: 1\nb: !!python/object/apply:os.system ['true']", "line 2: YAML tags"),
+        ("a: 2001-99-99", "line 1: 2001-99-99 cannot be read"),
+        ("a: " + "9" * 5000, "line 1: 9999.* cannot be read"),
+    ],
+)
+def test_hostile_yaml_is_one_sentence(text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_strict(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_pipe_and_an_endless_device_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    for name in ("pipe.yaml", "zero.yaml"):
+        with pytest.raises(ConfigError, match="a device or a pipe"):
+            read_yaml(tmp_path / name)
+
+
+@pytest.mark.parametrize("field", ["noc: {router_cycles: ", "dataflow: {skip_cycles: ", "tile: {input_bus_bits: "])
+def test_numbers_that_would_overflow_the_clock_are_refused(tmp_path, field):
+    with pytest.raises(ConfigError, match="less than or equal to"):
+        load_text(tmp_path, f"{GOOD}{field}1000000000000000000}}\n")
