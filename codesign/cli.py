@@ -6,6 +6,7 @@ partly failed, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from spikeloop.simulator.errors import INPUT_ERRORS, SpikeloopError
 from . import cli_output as output
 
 FAILED, BAD_INPUT, PARTLY_FAILED, INTERRUPTED = 1, 2, 3, 130
+#: Largest seed that every random generator takes.
+MAX_SEED = 2**63 - 1
 
 # typer.BadParameter < UsageError < the base of typer's own errors; older versions keep them in click.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -60,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         output.say(f"spikeloop: {_explain(error)}")
-        return BAD_INPUT if isinstance(error, (*INPUT_ERRORS, _TyperError)) else FAILED
+        too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        return BAD_INPUT if too_long or isinstance(error, (*INPUT_ERRORS, _TyperError)) else FAILED
 
 
 def _explain(error: Exception) -> str:
@@ -132,7 +136,7 @@ def export(
     random: Annotated[
         str | None, typer.Option(metavar="NAME", help="Untrained network of the zoo instead of a checkpoint.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of --random.")] = 0,
     weight_bits: Annotated[int, typer.Option(min=2, max=32, help="Weight bits of --random.")] = 4,
     membrane_bits: Annotated[int, typer.Option(min=2, max=32, help="Membrane bits of --random.")] = 6,
 ) -> int:
@@ -156,7 +160,7 @@ def simulate(
     density: Annotated[
         float | None, typer.Option(help="Random spikes of this density instead of data: cost only, no accuracy.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random draw.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also keep the result and its run record here.")] = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikeloop.simulator.errors import ConfigError, NetworkError, StudyError
+from spikeloop.simulator.files import can_be_folder
 
 from . import cli_output as output
 
@@ -25,6 +26,8 @@ def train_network(training: str, out: Path) -> int:
     config = load_training_config(training)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError(f"{out}: exists and is not an empty folder; give another --out folder")
+    if not can_be_folder(out):  # before the hours of training, not after them
+        raise StudyError(f"{out}: cannot be made; give a writable --out folder")
     if config.role == "student" and config.losses.needs_teacher and config.teacher is None:
         raise ConfigError(
             f"{training}: losses.logit_kd or losses.membrane_kd is above 0 but no 'teacher' is named; "

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from spikeloop.simulator.errors import SpikeloopError
+
 _DEBUG_VARIABLE = "SPIKELOOP_DEBUG"
 
 
@@ -54,6 +56,12 @@ def configure_logging(*, verbose: bool, debug: bool) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    lines = str(error).strip().splitlines()
+    """An error's text on one line, or its type where it has none.
+
+    Spikeloop's own sentences quote names from files: their control characters are shown, not sent to a terminal.
+    """
+    text = str(error).strip()
+    if isinstance(error, SpikeloopError | OSError):
+        text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    lines = text.splitlines()
     return lines[0] if lines else type(error).__name__

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, StudyError
+from spikeloop.simulator.files import can_be_folder
 from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.units import format_si
 
@@ -43,6 +44,8 @@ def simulate_network(
     from spikeloop.simulator.network.io import load_network
     from spikeloop.simulator.pipeline import evaluate, simulate_density
 
+    if density is not None and not 0.0 <= density <= 1.0:
+        raise ConfigError(f"--density {density}; allowed 0 to 1, the share of ones among spikes")
     network, hw = load_network(path), load_hardware(hw_name)
     if density is not None and (data is not None or images is not None):
         raise ConfigError("--density draws random spikes, so it takes neither --data nor --images; leave out one side")
@@ -122,6 +125,8 @@ def _dataset_of(network: Network, path: Path) -> str:
 def _refuse_other(out: Path, key: str) -> None:
     if out.exists() and not out.is_dir():
         raise StudyError(f"{out}: a file; --out takes a folder")
+    if not can_be_folder(out):
+        raise StudyError(f"{out}: cannot be made; give a writable --out folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
     held = read_record(out)

@@ -32,3 +32,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def can_be_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder that can be written, or could be made as one; makes nothing."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

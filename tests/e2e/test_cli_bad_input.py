@@ -141,6 +141,27 @@ def test_density_outside_its_range_or_beside_data_is_refused(folder: Path, capfd
     base = ("simulate", "net.safetensors", "--hw", "demo", "--out", "result")
     assert "1.5" in _refused(folder, capfd, *base, "--density", "1.5")
     assert "--density" in _refused(folder, capfd, *base, "--density", "0.5", "--data", "digits")
+    for value in ("nan", "inf", "-1"):
+        assert f"--density {value}" in _refused(folder, capfd, *base, "--density", value).replace("-1.0", "-1")
+
+
+@pytest.mark.parametrize("out", ["/dev/full/x", "hw.yaml/x", "/dev/null"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
+    folder: Path, capfd: pytest.CaptureFixture[str], out: str
+) -> None:
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(TEACHER))
+    for command in (
+        ("train", "teacher.yaml"),
+        ("explore", "study.yaml"),
+        ("simulate", "net.safetensors", "--hw", "demo", "--density", "0.1"),
+    ):
+        assert out in _refused(folder, capfd, *command, "--out", out)
+
+
+def test_seeds_and_names_beyond_every_limit_are_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export = ("export", "--random", "demo", "--out", "x.safetensors", "--seed")
+    assert "--seed" in _refused(folder, capfd, *export, str(2**70))
+    _refused(folder, capfd, "simulate", "a" * 5000, "--hw", "demo", "--density", "0.1")
 
 
 def test_membrane_of_one_bit_is_refused_wherever_it_is_asked_for(
