@@ -122,10 +122,10 @@ def say_summary(summary: StudySummary) -> None:
 
 
 def exit_code(summary: StudySummary) -> int:
-    """130 if interrupted, 1 if nothing but failures came out, 3 if some points failed, else 0."""
+    """130 if interrupted, 1 if no point has a result, 3 if some points failed, else 0."""
     if summary.interrupted:
         return 130
-    if summary.n_failed and not summary.n_ok:
+    if not summary.n_ok:
         return 1
     return 3 if summary.n_failed else 0
 

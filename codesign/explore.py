@@ -104,6 +104,7 @@ def run_study(
     """
     start = time.perf_counter()
     plan = make_plan(resolve_study(study))
+    _check_any_feasible(plan)
     work = stages or real_stages()
     work.check(plan.study)
     with open_folder(plan.study, out, resume=resume) as ledger:
@@ -116,6 +117,14 @@ def run_study(
                 finally:
                     executor.close()
         return _finish(plan, ledger, out, run, interrupted=interrupts.stopped(), start=start)
+
+
+def _check_any_feasible(plan: Plan) -> None:
+    if plan.n_infeasible == len(plan.points):
+        raise ConfigError(
+            f"study {plan.study.name}: none of its {len(plan.points)} points is possible, the first because of "
+            f"{plan.points[0].reason}"
+        )
 
 
 class _Run:

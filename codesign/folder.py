@@ -82,7 +82,12 @@ def first_difference(there: Any, here: Any, path: str = "") -> str:
                 return f"{inner} is given only {'there' if name in there else 'here'}"
             if there[name] != here[name]:
                 return first_difference(there[name], here[name], inner)
-    return f"{path} is {there} there and {here} here"
+    return f"{path} is {_short(there)} there and {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager

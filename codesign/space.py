@@ -156,6 +156,8 @@ def _targets(student: Spec, tied: Mapping[str, list[str]]) -> dict[str, tuple[st
     for name, members in {**BUILT_IN_TIES, **tied}.items():
         if not name.startswith(("hw.", "student.")):
             raise ConfigError(f"tied: '{name}' must start with 'hw.' or 'student.'")
+        if not members:
+            raise ConfigError(f"tied: '{name}' ties nothing; list the axes that it sets")
         if name in targets and name not in members:
             raise ConfigError(f"tied: '{name}' is a field already; list it among its members, or choose a new name")
         for member in members:

@@ -18,8 +18,10 @@ from .pareto import Objective
 
 Scalar = int | float | str | bool
 
-#: Most points that are enumerated.
-MAX_POINTS = 1_000_000
+#: Most points that are enumerated: each is planned in memory, about 2 kB, before the first one runs.
+MAX_POINTS = 100_000
+#: Names that a sentence lists at most.
+_MANY = 15
 #: Metrics that a study may be judged by.
 METRICS = (
     "accuracy",
@@ -90,8 +92,8 @@ AxisValues = Annotated[
 class Seeds(Spec):
     """Seeds of a study: training of teacher and students, and of the simulated chip."""
 
-    training: int = Field(default=1, ge=0)
-    simulation: int = Field(default=1, ge=0)
+    training: int = Field(default=1, ge=0, lt=2**63)
+    simulation: int = Field(default=1, ge=0, lt=2**63)
 
 
 class ObjectiveSpec(Spec):
@@ -230,9 +232,14 @@ def study_yaml(study: StudyConfig) -> str:
 
 
 def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
-    """Cure for an unknown name: the nearest one, or all of them."""
+    """Cure for an unknown name: the nearest one, or all of them; of very many, those with the same beginning."""
     close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(names)}"
+    if close:
+        return f"did you mean '{close[0]}'?"
+    beginning = name.partition(".")[0]
+    shown = [other for other in names if other.partition(".")[0] == beginning] if len(names) > _MANY else list(names)
+    more = f", ... ({len(shown)} in all)" if len(shown) > _MANY else ""
+    return f"allowed: {', '.join(shown[:_MANY] or sorted(names)[:_MANY])}{more}"
 
 
 def _training(study: StudyConfig, role: Literal["teacher", "student"], where: str) -> dict[str, Any]:

@@ -62,7 +62,14 @@ def test_input_errors_end_with_2(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert _failing(monkeypatch, kind("file.yaml: wrong\nsecond line")) == 2
-    assert capfd.readouterr().err == "spikeloop: file.yaml: wrong\n"
+    assert capfd.readouterr().err == "spikeloop: file.yaml: wrong\\nsecond line\n"
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _failing(monkeypatch, INPUT_ERRORS[0]("no node '\x1b[31mred'")) == 2
+    assert capfd.readouterr().err == "spikeloop: no node '\\x1b[31mred'\n"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,7 @@ def _summary(**changes: object) -> StudySummary:
         ({}, 0),
         ({"n_failed": 1}, 3),
         ({"n_failed": 5, "n_ok": 0}, 1),
+        ({"n_infeasible": 5, "n_ok": 0}, 1),
         ({"interrupted": True, "n_missing": 3}, 130),
         ({"interrupted": True, "n_failed": 1}, 130),
     ],

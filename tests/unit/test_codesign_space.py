@@ -114,11 +114,19 @@ def test_a_wrong_space_is_one_sentence(axes: dict[str, Any], sentence: str) -> N
         ({"hw.pair": ["student.weight_bits"]}, "no axis 'student.weight_bits'"),
         ({"hw.adc.bits": ["hw.crossbar.rows"]}, "is a field already"),
         ({"pair": ["hw.adc.bits"]}, "must start with"),
+        ({"hw.pair": []}, "'hw.pair' ties nothing"),
     ],
 )
 def test_a_wrong_tie_is_one_sentence(tied: dict[str, list[str]], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         make_space({"hw.adc.bits": [3]}, tied=tied)
+
+
+def test_an_axis_like_no_other_gets_a_short_list_of_its_own_kind() -> None:
+    with pytest.raises(ConfigError, match=r"no axis 'hw\.zzzz'; allowed: hw\.") as caught:
+        make_space({"hw.zzzz": [3]})
+    assert "student." not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 def test_a_combination_that_is_no_hardware_is_an_infeasible_point() -> None:
