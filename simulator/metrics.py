@@ -315,7 +315,7 @@ def _by_layer(
             energy_fJ=math.fsum(energy_fJ[:, i]),
             area_um2=math.fsum(area_um2[:, i]),
             cycles=cycles[i],
-            n_crossbars=_n_crossbars(mapped),
+            n_crossbars=mapped.n_crossbars,
             n_tiles=mapped.pes[-1].tile - mapped.pes[0].tile + 1,
             dense_ops=2 * mapped.layer.n_macs * _runs(mapping, i),
             sops=round(_sops(mapped, activity, i)),
@@ -352,12 +352,6 @@ def _layer_cycles(trace: Trace) -> list[int]:
     # Rounding the running sums keeps the sum of the parts whole.
     rounded = [math.floor(end / trace.n_images + 0.5) for end in ends]
     return [b - a for a, b in zip([0, *rounded[:-1]], rounded, strict=True)]
-
-
-def _n_crossbars(mapped: MappedLayer) -> int:
-    """Crossbars that hold weights: every chain of PEs along the rows covers all row blocks once."""
-    per_chain = -(-mapped.row_blocks // mapped.pes[0].n_crossbars)
-    return len(mapped.pes) // per_chain * mapped.row_blocks
 
 
 def _runs(mapping: Mapping, index: int) -> int:

@@ -1,6 +1,7 @@
 """Mapping laws: every weight lies on exactly one set of cells, and the cells give the weight back."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import affine_weights, designs, networks, symmetric_weights
@@ -66,6 +67,15 @@ def test_tiles_hold_at_most_their_pes(network, hw):
     if hw.tile.sharing == "exclusive":
         owners = [set(mapped.tiles) for mapped in mapping.layers]
         assert sum(len(owner) for owner in owners) == len(set().union(*owners))
+
+
+@pytest.mark.parametrize(
+    ("n", "width", "height"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 3, 2), (9, 3, 3), (10, 4, 3)]
+)
+def test_the_mesh_is_the_smallest_square_without_its_empty_rows(n, width, height):
+    placement = place_row_major(n)
+    assert (placement.width, placement.height) == (width, height)
+    assert placement.xy == tuple((x, y) for y in range(height) for x in range(width))[:n]
 
 
 @given(n=st.integers(1, 60), source=st.integers(0, 59), seed=st.integers(0, 99))

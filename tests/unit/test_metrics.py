@@ -203,6 +203,23 @@ def test_metrics_are_means_over_images():
     assert both.latency_ns == pytest.approx((halves[0].latency_ns + halves[1].latency_ns) / 2, rel=1e-12)
 
 
+def test_latency_and_busy_cycles_are_means_of_a_busy_and_a_silent_image():
+    hw = small_design()
+    mapping, program, activity, _ = ran(small_network(), hw, n_images=2)
+    for layer in activity.layers:
+        layer.active_rows[0] = 0
+    silent = Activity(
+        layers=tuple(dataclasses.replace(layer, active_rows=layer.active_rows[:1]) for layer in activity.layers),
+        origin="silent",
+    )
+    one, both = run_cycles(program, silent), run_cycles(program, activity)
+    assert both.total_cycles > 2 * one.total_cycles
+    m = of(both, mapping, hw, program, activity)
+    assert m.latency_ns == pytest.approx(both.total_cycles / 2 * hw.cycle_ns, rel=1e-12)
+    assert m.interval_ns == m.latency_ns
+    assert sum(part.busy_cycles for part in m.by_component.values()) == pytest.approx(both.busy.sum() / 2, abs=10)
+
+
 def test_busy_cycles_count_each_unit_once():
     hw = small_design()
     mapping, program, activity, trace = ran(small_network(), hw)
@@ -318,6 +335,16 @@ def _answers(both: int, only_a: int, only_b: int, neither: int):
 def test_paired_interval_worked_by_hand():
     """Newcombe 1998 (Statistics in Medicine 17:2635), Table II, method 10: 36 12 2 0 -> 0.0569 to 0.3404."""
     assert paired_interval(*_answers(36, 12, 2, 0)) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+def test_paired_interval_corrects_a_positive_correlation_for_continuity():
+    """30 5 5 10: phi = (30*10 - 5*5 - 50/2) / (35 * 15); 20 8 8 14: (280 - 64 - 25) / (28 * 22)."""
+    for counts, phi in (((30, 5, 5, 10), 250 / 525), ((20, 8, 8, 14), 191 / 616)):
+        n, right = sum(counts), counts[0] + counts[1]
+        low, high = wilson_interval(right, n)
+        below, above = right / n - low, high - right / n
+        half = math.sqrt(below**2 - 2 * phi * below * above + above**2)
+        assert paired_interval(*_answers(*counts)) == pytest.approx((-half, half), abs=1e-12)
 
 
 def test_paired_interval_has_width_without_any_difference():

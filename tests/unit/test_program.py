@@ -241,6 +241,37 @@ def test_layer_major_orders_tokens_by_position_then_step_then_row_group():
     assert sends == [0, 1] * 4
 
 
+def test_layer_major_pools_each_step_of_a_position_before_the_next_position():
+    """4 positions of one 2 x 2 window, 3 steps: the last position completes it, once a step."""
+    hw = make_hardware(dataflow={"loop": "layer_major"})
+    program = compiled([("conv", 1, 1, 1, 0, 1), ("pool", 2, 2)], (1, 2, 2), hw, n_timesteps=3)
+    activity = make_activity(np.random.default_rng(0), program.mapping, density=0.5)
+    tables = bind_phase(program, activity, Phase(0, None, 0))
+    (pool,) = units(program, "pool")
+    (link,) = units(program, "spike_link")
+    (out,) = np.flatnonzero(tables.src == pool)
+    assert tables.n_tokens[pool] == 12
+    assert tables.n_tokens[link] == 3
+    sends = [flag(tables, tables.emit_start[out], tables.emit_period[out], token) for token in range(12)]
+    assert sends == [0] * 9 + [1] * 3
+
+
+def test_layer_major_adds_foreign_sums_of_a_static_layer_at_the_first_step_of_each_position():
+    """3 neurons, 2 lanes: 2 cycles; 3 sums from another tile over 1 accumulator lane: 3 more, at step 0."""
+    hw = make_hardware(
+        tile={"pes_per_tile": 1, "crossbars_per_pe": 1, "accumulator_lanes": 1},
+        crossbar={"rows": 4, "cols": 16},
+        neuron={"lanes": 2},
+        dataflow={"loop": "layer_major"},
+    )
+    program = compiled([("linear", 3)], (5, 1, 1), hw, static=True, n_timesteps=3)
+    activity = make_activity(np.random.default_rng(0), program.mapping, density=0.5)
+    tables = bind_phase(program, activity, Phase(0, None, 0))
+    (neuron,) = units(program, "neuron")
+    assert units(program, "psum_link").size == 1
+    assert [service(tables, neuron, token) for token in range(3)] == [5, 2, 2]
+
+
 def test_layer_major_takes_a_held_current_once_for_all_steps_of_a_position():
     hw = make_hardware(dataflow={"loop": "layer_major"})
     program = compiled([("conv", 1, 1, 1, 0, 1)], (1, 1, 2), hw, static=True, n_timesteps=3)
