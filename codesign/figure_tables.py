@@ -173,6 +173,13 @@ def _accuracy_point(point: DesignPoint, x: float) -> CurvePoint:
     return CurvePoint(x=x, y=value, low=100.0 * low, high=100.0 * high, label=point.name)
 
 
+def interval_note(results: StudyResults) -> str:
+    """What the error bars cover and what they do not: every network was trained once."""
+    counts = sorted({point.n for point in judged(results)})
+    images = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
+    return f"bars: 95 % interval over {images} test images; every network trained once"
+
+
 def judged(results: StudyResults) -> list[DesignPoint]:
     """Designs that have an accuracy."""
     return [p for p in results.points if p.accuracy is not None]

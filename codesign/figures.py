@@ -18,6 +18,7 @@ from .figure_tables import (
     adc_table,
     breakdown_table,
     edap_table,
+    interval_note,
     judged,
     latency_table,
     log_ticks,
@@ -105,7 +106,7 @@ def draw_curves(axes: Axes, curves: Iterable[Curve], *, xlabel: str) -> None:
     axes.set_xticks(sorted(ticks), [f"{x:g}" for x in sorted(ticks)])
     axes.set_xlabel(xlabel)
     axes.set_ylabel("accuracy on simulated hardware (%)")
-    axes.legend(loc="best")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # outside: no bar hides behind it
 
 
 def draw_breakdown(axes: Axes, table: BarTable, *, xlabel: str) -> None:
@@ -143,7 +144,7 @@ def _plan(results: StudyResults) -> list[_Picture]:
     """(name, size in inches, drawing) of every figure that the results support."""
     plan: list[_Picture] = []
     if judged(results):
-        plan.append(("accuracy_edap", (8.4, 5.4), lambda axes: _titled(axes, draw_edap, edap_table(results))))
+        plan.append(("accuracy_edap", (8.4, 5.4), lambda axes: _edap(axes, results)))
     plan += _curve_plan(results)
     bars = _bar_points(results)
     for quantity, label in (("energy", "energy of one inference (nJ)"), ("area", "chip area (mm²)")):
@@ -163,12 +164,15 @@ def _curve_plan(results: StudyResults) -> list[_Picture]:
     if picked is None:
         return []
     plan: list[_Picture] = []
+    note = interval_note(results)
     hardware = f"{picked.rows} x {picked.cols} cells, {picked.adc_bits}-bit ADC"
     if membrane := membrane_table(results):
-        plan.append(("accuracy_membrane_bits", (7.0, 4.8), lambda axes: _bits(axes, membrane, "membrane", hardware)))
+        plan.append(
+            ("accuracy_membrane_bits", (8.0, 4.8), lambda axes: _bits(axes, membrane, "membrane", hardware, note))
+        )
     if adc := adc_table(results):
         network = f"W{picked.weight_bits} V{picked.membrane_bits}" if picked.weight_bits else picked.network
-        plan.append(("accuracy_adc_bits", (7.0, 4.8), lambda axes: _bits(axes, adc, "ADC", network)))
+        plan.append(("accuracy_adc_bits", (8.0, 4.8), lambda axes: _bits(axes, adc, "ADC", network, note)))
     return plan
 
 
@@ -180,14 +184,14 @@ def _breakdown_drawer(table: BarTable, quantity: str, label: str) -> Callable[[A
     return draw
 
 
-def _titled(axes: Axes, draw: Callable[[Axes, EdapTable], None], table: EdapTable) -> None:
-    draw(axes, table)
-    axes.set_title("Accuracy against energy x delay x area; bars are 95 % intervals", loc="left")
+def _edap(axes: Axes, results: StudyResults) -> None:
+    draw_edap(axes, edap_table(results))
+    axes.set_title(f"Accuracy against energy x delay x area\n{interval_note(results)}", loc="left")
 
 
-def _bits(axes: Axes, curves: tuple[Curve, ...], what: str, where: str) -> None:
+def _bits(axes: Axes, curves: tuple[Curve, ...], what: str, where: str, note: str) -> None:
     draw_curves(axes, curves, xlabel=f"{what} bits")
-    axes.set_title(f"Accuracy by {what} bits ({where})", loc="left")
+    axes.set_title(f"Accuracy by {what} bits ({where})\n{note}", loc="left")
 
 
 def _latency(axes: Axes, table: BarTable, picked: DesignPoint) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
-from .figure_tables import CurvePoint, breakdown_table, edap_table, latency_table, log_ticks
+from .figure_tables import CurvePoint, breakdown_table, edap_table, interval_note, latency_table, log_ticks
 from .figures import GREY, PALETTE
 from .report_style import SORT_SCRIPT, STYLE
 from .results import DesignPoint, StudyResults
@@ -122,7 +122,7 @@ def _edap_plot(results: StudyResults) -> dict[str, Any]:
     if table.picked is not None:
         star = {"color": PALETTE[5], "size": 17, "symbol": "star", "line": {"color": "black", "width": 1}}
         traces.append(_scatter("picked design", [table.picked], hover, star))
-    layout = _layout("Accuracy on simulated hardware against EDAP (bars: 95 % interval)", height=520)
+    layout = _layout(f"Accuracy on simulated hardware against EDAP ({interval_note(results)})", height=520)
     ticks = log_ticks([p.x for p in (*table.dominated, *table.front)])
     layout["xaxis"] = {
         "type": "log",

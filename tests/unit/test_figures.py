@@ -178,3 +178,19 @@ def test_log_ticks_lie_at_the_data_and_are_few(low: float, factor: float) -> Non
 
 def test_log_ticks_of_nothing_are_none() -> None:
     assert figure_tables.log_ticks([]) == []
+
+
+def test_what_the_bars_cover_is_said_with_the_number_of_images() -> None:
+    results = synthetic_study()
+    counts = {point.n for point in results.points}
+    assert len(counts) == 1
+    note = figure_tables.interval_note(results)
+    assert f"over {counts.pop()} test images" in note
+    assert "trained once" in note
+
+
+def test_images_of_different_numbers_are_said_as_a_range() -> None:
+    results = synthetic_study()
+    points = tuple(dataclasses.replace(point, n=100 + 50 * i) for i, point in enumerate(results.points))
+    note = figure_tables.interval_note(dataclasses.replace(results, points=points))
+    assert f"over 100 to {100 + 50 * (len(points) - 1)} test images" in note
