@@ -42,6 +42,8 @@ _REPORT_UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "um2": ((1e6, "mm2"), (1.0, "um2")),
     "uW": ((1e6, "W"), (1e3, "mW"), (1.0, "uW")),
 }
+#: Units written for values below 1 as well: 292900 um2 reads better as 0.2929 mm2, beside an EDAP in J s mm2.
+_SHOWN_FROM: dict[str, float] = {"mm2": 1e4}
 
 
 def format_si(value: float, unit: str, *, digits: int = 4) -> str:
@@ -54,6 +56,6 @@ def format_si(value: float, unit: str, *, digits: int = 4) -> str:
     if not math.isfinite(value):
         return f"{value} {unit}"
     for scale, name in scales:
-        if abs(value) >= scale:
+        if abs(value) >= _SHOWN_FROM.get(name, scale):
             return f"{value / scale:.{digits}g} {name}"
     return f"{value:.{digits}g} {unit}"

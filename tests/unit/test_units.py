@@ -112,3 +112,5 @@ def test_values_are_written_in_readable_units():
     assert format_si(2.5e9, "fJ") == "2.5 uJ"
     assert format_si(0.25, "um2") == "0.25 um2"
     assert format_si(3.1e6, "um2") == "3.1 mm2"
+    assert format_si(292_900.0, "um2") == "0.2929 mm2"
+    assert format_si(9_999.0, "um2") == "9999 um2"
