@@ -174,10 +174,11 @@ def _axis(name: str, values: list[Scalar] | RangeAxis | Log2Axis, targets: Mappi
     if not choices:
         raise ConfigError(f"space: {name}: no values; give at least one")
     # 1 and True are equal to Python, not to a reader.
-    seen = [(type(choice), choice) for choice in choices]
-    for choice, tagged in zip(choices, seen, strict=True):
-        if seen.count(tagged) > 1:
+    seen: set[tuple[type, Scalar]] = set()
+    for choice in choices:
+        if (type(choice), choice) in seen:
             raise ConfigError(f"space: {name}: {choice} is given twice; keep one")
+        seen.add((type(choice), choice))
     return Axis(name=name, values=tuple(choices), targets=targets[name])
 
 
