@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikeloop.simulator.config import HardwareConfig
+from spikeloop.simulator.errors import StudyError
 
 if TYPE_CHECKING:
     from .ledger import Row, StageRow
@@ -157,6 +158,7 @@ def read_results(folder: Path) -> StudyResults:
     with open_ledger(folder / "ledger.sqlite") as ledger:
         rows, stages, meta = ledger.rows(), ledger.stages(), ledger.meta()
     good = [row for row in rows if row.status == "ok"]
+    _check_whole(good, folder)
     best = front(good, study.objective_list())
     # The pick weighs accuracy against EDAP, whatever the study's own objectives are.
     balance = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
@@ -184,6 +186,17 @@ def read_results(folder: Path) -> StudyResults:
         sources=tuple(sorted({key for row in good for key in row.metrics.get("sources", ())})),
         warnings=tuple(picked.metrics.get("warnings", ())) if picked is not None else (),
     )
+
+
+def _check_whole(rows: Sequence[Row], folder: Path) -> None:
+    for row in rows:
+        try:
+            _point(row, on_front=False, picked=False)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StudyError(
+                f"{folder / 'ledger.sqlite'}: damaged (the result of point {row.index} is not whole: {error}); "
+                "restore it from a copy"
+            ) from None
 
 
 def _versions(rows: Sequence[Row]) -> dict[str, str]:

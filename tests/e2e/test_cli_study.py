@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import re
+import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -167,3 +170,17 @@ def test_quick_cut_keeps_the_ends_of_every_axis() -> None:
     assert cut.space["hw.crossbar.size"] == [32, 128]
     assert cut.images == 120
     assert cut.content_hash() != load_study("demo").content_hash()
+
+
+def test_a_result_that_lacks_a_part_is_a_damaged_ledger(
+    study: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(study, tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy" / "ledger.sqlite")) as connection, connection:
+        connection.execute("UPDATE points SET metrics = '{}' WHERE point = 3")
+    before = (tmp_path / "copy" / "report.html").read_bytes()
+    assert main(["report", str(tmp_path / "copy")]) == 2
+    err = capfd.readouterr().err
+    assert "ledger.sqlite: damaged (the result of point 3 is not whole" in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "copy" / "report.html").read_bytes() == before
