@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from spikeloop.simulator.config import HardwareConfig
+from spikeloop.simulator.config import HardwareConfig, resolve_yaml
 from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, SimulationError, SpikeloopError
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.spec import validate_spec
@@ -29,6 +29,7 @@ from .study import StudyConfig
 
 if TYPE_CHECKING:
     from spikeloop.distill.datasets import Dataset
+    from spikeloop.simulator.cost.technology import Technology
     from spikeloop.simulator.network.graph import InputNode, Network
     from spikeloop.simulator.network.spikes import SpikeTrain
 
@@ -172,6 +173,7 @@ def evaluate_design(job: PointJob) -> PointResult:
         seed=job.seed,
         calibration=_spikes(job.dataset, "train", job.calibration_images, network.input),
         cycle_images=job.cycle_images,
+        technology=_technology(hardware.technology),
     )
     correct, metrics = evaluation.correct, to_json(evaluation.metrics)
     _check_finite(metrics)
@@ -241,6 +243,19 @@ def _network(path: str) -> Network:
     from spikeloop.simulator.network.io import load_network
 
     return load_network(Path(path))
+
+
+def _technology(name: str) -> Technology:
+    """Prices by name or path; reading the file takes longer than running a small design."""
+    path = resolve_yaml(name, "technology")
+    return _read_technology(str(path), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_technology(path: str, changed_ns: int) -> Technology:
+    from spikeloop.simulator.cost.technology import load_technology
+
+    return load_technology(path)
 
 
 @lru_cache(maxsize=4)
