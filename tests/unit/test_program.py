@@ -179,6 +179,21 @@ def test_spikes_go_to_all_tiles_of_the_next_layer():
     assert program.unit_links[link] == 2
 
 
+def test_a_spike_packet_takes_as_long_as_to_the_farthest_tile():
+    """Tiles 1, 2 and 3 of a 2 x 2 mesh are 1, 1 and 2 hops from tile 0; the tree has 3 links."""
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 8, "cell_bits": 2},
+        adc={"kind": "lossless", "columns_per_adc": 4},
+        tile={"pes_per_tile": 1, "crossbars_per_pe": 1},
+        noc={"flit_bits": 4, "header_bits": 4, "router_cycles": 9},
+    )
+    program = compiled([("conv", 4, 1, 1, 0, 1)], (1, 1, 1), hw, classes=12)
+    assert program.mapping.layers[1].tiles == (1, 2, 3)
+    (link,) = units(program, "spike_link")
+    assert program.base_cycles[link] == 2 * 9 + 2
+    assert program.unit_links[link] == 3
+
+
 def test_a_pool_sends_where_a_window_is_completed():
     """4 x 5 positions, windows of 2 x 2 every 2: completed at rows 1, 3 and columns 1, 3; column 4 is cut."""
     program = compiled([("conv", 2, 1, 1, 0, 1), ("pool", 2, 2)], (1, 4, 5), make_hardware())
