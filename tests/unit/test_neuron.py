@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloop.simulator.functional.neuron import batch_norm_current, lif_step, run_lif
+from spikeloop.simulator.functional.neuron import batch_norm_current, lif_step, run_lif, stream_current
 from spikeloop.simulator.network.graph import BatchNormNode, LifNode
 
 _SEEN: Counter[str] = Counter()
@@ -92,3 +92,12 @@ def test_per_step_batch_norm_turns_a_held_sum_into_one_current_a_step():
     zeros = np.zeros((2, 1), dtype=np.int64)
     node = BatchNormNode(name="bn", m=table, n=zeros, k=zeros, e=zeros, bn_bits=3)
     assert batch_norm_current(np.full((1, 1, 1, 1, 1), 7), node).ravel().tolist() == [14, 21]
+
+
+def test_a_shifted_input_is_rounded_half_up_when_it_loses_bits():
+    values = np.array([-3, -2, -1, 0, 1, 2, 3])
+    nodes = (LifNode(name="lif", theta=1, membrane_bits=4, input_shift=shift) for shift in (2, 0, -1))
+    up, same, down = (stream_current(values, node).tolist() for node in nodes)
+    assert up == [-12, -8, -4, 0, 4, 8, 12]
+    assert same == values.tolist()
+    assert down == [-1, -1, 0, 0, 1, 1, 2]
