@@ -12,7 +12,6 @@ from ..config import HardwareConfig
 from ..errors import DatasetError
 from ..mapping.tiles import MappedLayer, Mapping
 from ..network.graph import (
-    AddNode,
     BatchNormNode,
     ConvNode,
     FlattenNode,
@@ -186,8 +185,6 @@ def _elementwise(
         return sum_pool(value, node)
     if isinstance(node, FlattenNode):
         return value.reshape(*value.shape[:2], -1, 1, 1)
-    if isinstance(node, AddNode):
-        return _add(inputs, node)
     return _logits(value.astype(np.int64), node, network.n_timesteps)
 
 
@@ -195,14 +192,6 @@ def sum_pool(value: NDArray[np.integer], node: SumPoolNode) -> NDArray[np.intege
     """Window sums (runs, B, C, H', W') int32 of codes (runs, B, C, H, W)."""
     view = np.lib.stride_tricks.sliding_window_view(value, (node.kernel, node.kernel), axis=(3, 4))
     return np.asarray(view[:, :, :, :: node.stride, :: node.stride].sum(axis=(5, 6), dtype=np.int32))
-
-
-def _add(inputs: list[NDArray[np.integer]], node: AddNode) -> IntArray:
-    total = np.asarray(sum(value.astype(np.int64) for value in inputs))
-    if node.mode == "sew":
-        return np.asarray(np.clip(total, 0, (1 << node.stream_bits) - 1))
-    top = 1 << (node.stream_bits - 1)
-    return np.asarray(np.clip(total, -top, top - 1))
 
 
 def _logits(psum: IntArray, node: Node, n_timesteps: int) -> IntArray:

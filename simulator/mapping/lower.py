@@ -126,7 +126,7 @@ def lower_network(network: Network) -> tuple[LoweredLayer, ...]:
     for node in network.order():
         if isinstance(node, AddNode):
             raise MappingError(
-                f"network {network.name}: {node.name}: residual adds are computed but not yet mapped to tiles; "
+                f"network {network.name}: {node.name}: residual adds cannot be mapped to tiles in this version; "
                 "use a network that is a chain"
             )
         if isinstance(node, ConvNode | LinearNode):
@@ -224,8 +224,8 @@ def _tail(network: Network, node: WeightNode) -> list[Node]:
         consumers = network.consumers(current.name)
         if len(consumers) > 1:
             raise MappingError(
-                f"network {network.name}: {current.name} feeds {len(consumers)} nodes; branches are computed "
-                "but not yet mapped to tiles, use a network that is a chain"
+                f"network {network.name}: {current.name} feeds {len(consumers)} nodes; branches cannot be mapped "
+                "to tiles in this version; use a network that is a chain"
             )
         if not consumers or isinstance(consumers[0], ConvNode | LinearNode):
             return tail
