@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## Teacher -> students -> crossbar tiles -> Pareto front -> runs/demo/report.html
-	$(BIN)/spikeloop demo --out $(OUT)
+	$(BIN)/spikeloop demo --out $(OUT) --workers $(WORKERS)
 
 test: install ## Run the whole test suite and the notebooks
 	$(BIN)/python -m pytest -n $(WORKERS) tests
