@@ -26,6 +26,9 @@ _POLICY = (
 
 Column = tuple[str, Callable[[DesignPoint], str]]
 
+#: Rows of the table of points without a result; a study can have thousands.
+_FAILURES_SHOWN = 200
+
 _COLUMNS: tuple[Column, ...] = (
     ("design", lambda p: p.name),
     ("weight (bit)", lambda p: _bits(p.weight_bits)),
@@ -284,9 +287,11 @@ def _training_table(results: StudyResults) -> str:
 def _failures(results: StudyResults) -> str:
     if not results.failures:
         return ""
-    return _section(
-        f"Points without a result ({len(results.failures)})", _table(("design", "reason"), results.failures)
-    )
+    shown = results.failures[:_FAILURES_SHOWN]
+    rest = len(results.failures) - len(shown)
+    more = f"<p>and {rest} more; the ledger holds them all</p>" if rest else ""
+    title = f"Points without a result ({len(results.failures)})"
+    return _section(title, _table(("design", "reason"), shown) + more)
 
 
 def _assumptions(results: StudyResults) -> str:

@@ -173,7 +173,7 @@ def read_results(folder: Path) -> StudyResults:
             for row in good
         ),
         pick_reason=choice.reason if choice is not None else "no design has a result yet",
-        failures=tuple((_label(row), row.reason) for row in rows if row.status in ("failed", "timeout")),
+        failures=tuple((_label(row), f"{row.status}: {row.reason}") for row in rows if row.status != "ok"),
         trainings=_trainings(stages),
         hardware=picked.config["hardware"] if picked is not None else {},
         study=study.resolved(),

@@ -72,6 +72,15 @@ def test_hostile_texts_stay_text(html: str, page: _Page) -> None:
     assert "<script>alert(1)" not in html
 
 
+def test_points_without_a_result_are_listed_and_a_long_list_says_what_it_leaves_out() -> None:
+    failures = tuple((f"point {i}", f"infeasible: reason {i}") for i in range(250))
+    text = render_report(dataclasses.replace(STUDY, failures=failures))
+    assert "Points without a result (250)" in text
+    assert "reason 199" in text
+    assert "reason 200" not in text
+    assert "and 50 more; the ledger holds them all" in text
+
+
 def test_hostile_texts_cannot_leave_the_plot_script() -> None:
     point = dataclasses.replace(STUDY.points[0], settings={"<img src=x onerror=alert(1)>": "</script>"})
     study = dataclasses.replace(STUDY, points=(point, *STUDY.points[1:]))
