@@ -14,7 +14,7 @@ from spikeloop.simulator.errors import ConfigError, StudyError
 from spikeloop.simulator.spec import Spec, SpecT, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
 
-from .pareto import Objective
+from .pareto import CSV_METRICS, Objective
 
 Scalar = int | float | str | bool
 
@@ -23,19 +23,7 @@ MAX_POINTS = 100_000
 #: Names that a sentence lists at most.
 _MANY = 15
 #: Metrics that a study may be judged by.
-METRICS = (
-    "accuracy",
-    "energy_fJ",
-    "latency_ns",
-    "interval_ns",
-    "area_um2",
-    "edap_J_s_mm2",
-    "edap_interval_J_s_mm2",
-    "tops",
-    "tops_per_W",
-    "tops_per_mm2",
-    "cycles",
-)
+METRICS = ("accuracy", *CSV_METRICS, "cycles")
 
 
 class RangeAxis(Spec):
