@@ -11,15 +11,20 @@ import difflib
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .errors import ConfigError
 from .spec import Spec, canonical_hash, validate_spec
 from .strict_yaml import read_yaml
 
 Scheme = Literal["differential", "offset"]
+
+#: Most tiles of a chip: the tables of the clock grow with them.
+MAX_TILES = 65_536
+
+_MeshSide = Annotated[int, Field(ge=1, le=MAX_TILES)]
 
 
 class IdealCell(Spec):
@@ -98,16 +103,24 @@ class TileConfig(Spec):
         pes_per_tile: PEs of a tile.
         crossbars_per_pe: crossbars read in lockstep inside a PE; they hold row blocks of the same columns.
         input_bus_bits: bits that the input buffer hands to the wordline drivers in a cycle.
-        accumulator_lanes: partial sums added in a cycle.
+        pe_accumulator_lanes: column sums of its crossbars that a PE adds in a cycle.
+        output_bus_bits: bits of partial sums that the PEs of a tile hand to its accumulator in a cycle.
+        accumulator_lanes: partial sums that the tile adds in a cycle.
         fifo_depth: slots of every queue between two units.
-        sharing: ``packed`` lets layers share a tile, ``exclusive`` starts each layer on a new tile.
+        input_buffer_positions: positions of a layer's input map that the input buffers of its tiles hold in
+            ``layer_pipelined``, at least one receptive field; None: one receptive field and one row more. In
+            ``layer_sequential`` the buffers hold the whole input.
+        sharing: ``packed`` lets layers share a tile, ``exclusive`` starts each layer (and replica) on a new tile.
     """
 
     pes_per_tile: int = Field(default=8, ge=1, le=4096)
     crossbars_per_pe: int = Field(default=9, ge=1, le=4096)
     input_bus_bits: int = Field(default=256, ge=1, le=1_048_576)
+    pe_accumulator_lanes: int = Field(default=64, ge=1, le=65_536)
+    output_bus_bits: int = Field(default=1024, ge=1, le=1_048_576)
     accumulator_lanes: int = Field(default=64, ge=1, le=65_536)
     fifo_depth: int = Field(default=2, ge=1, le=65536)
+    input_buffer_positions: int | None = Field(default=None, ge=1, le=16_777_216)
     sharing: Literal["exclusive", "packed"] = "exclusive"
 
 
@@ -126,29 +139,88 @@ class NeuronConfig(Spec):
     memory: NeuronMemoryConfig = NeuronMemoryConfig()
 
 
+class ChipConfig(Spec):
+    """Chip: a mesh of tiles and, at router (0, 0), the global buffer.
+
+    Attributes:
+        tiles: tiles on the chip, idle ones too; None: as many as the mapping needs.
+    """
+
+    tiles: int | None = Field(default=None, ge=1, le=MAX_TILES)
+
+
+class GlobalBufferConfig(Spec):
+    """Buffer between the off-chip input and router (0, 0).
+
+    Attributes:
+        bus_bits: bits that it hands to its router in a cycle.
+        slots: images (or steps, unless the input is static) that it holds.
+    """
+
+    bus_bits: int = Field(default=256, ge=1, le=1_048_576)
+    slots: int = Field(default=2, ge=1, le=65_536)
+
+
 class NocConfig(Spec):
-    """Mesh between tiles; each hop costs ``router_cycles``, a packet of n flits occupies its link n cycles."""
+    """Mesh of routers with XY routing, one router for each tile.
+
+    Attributes:
+        flit_bits: bits that a link moves in a cycle.
+        header_bits: bits of a packet besides its payload.
+        router_cycles: cycles until the head of a packet leaves a router.
+        buffer_packets: packets that every queue of a router holds.
+        input_bits_per_cycle: bits that the off-chip input delivers in a cycle.
+        mesh: [width, height] in routers; None: the smallest near-square mesh that holds the tiles.
+        placement: ``row_major`` puts tiles in order of their number, ``greedy`` puts tiles that exchange much
+            traffic close together, ``annealed`` improves the greedy placement by swaps.
+        placement_seed: seed of the swaps of ``annealed``.
+    """
 
     flit_bits: int = Field(default=64, ge=1, le=1_048_576)
     header_bits: int = Field(default=16, ge=0, le=1_048_576)
     router_cycles: int = Field(default=2, ge=1, le=65_536)
-    #: Bits that the off-chip input delivers in a cycle.
+    buffer_packets: int = Field(default=2, ge=1, le=65_536)
     input_bits_per_cycle: int = Field(default=64, ge=1, le=1_048_576)
+    # YAML has lists and no tuples: not strict about the pair, strict about its numbers.
+    mesh: Annotated[tuple[_MeshSide, _MeshSide], Field(strict=False)] | None = None
+    placement: Literal["row_major", "greedy", "annealed"] = "greedy"
+    placement_seed: int = Field(default=0, ge=0, le=2**63 - 1)
+
+    @field_validator("mesh", mode="before")
+    @classmethod
+    def _mesh_is_a_pair(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, list | tuple) and len(value) == 2):
+            raise ValueError(f"got {value!r}; give [width, height], two whole numbers, or leave it out")
+        return value
+
+    @model_validator(mode="after")
+    def _mesh_is_not_too_large(self) -> NocConfig:
+        if self.mesh is not None and self.mesh[0] * self.mesh[1] > MAX_TILES:
+            raise ValueError(
+                f"mesh={list(self.mesh)} has {self.mesh[0] * self.mesh[1]} routers; at most {MAX_TILES} are simulated"
+            )
+        return self
 
 
 class DataflowConfig(Spec):
-    """Order of the work.
+    """Order of the work, and how many copies of a layer's weights do it.
 
-    ``timestep_major`` runs all layers of a step before the next step and keeps membranes in memory;
+    ``order``: ``layer_sequential`` runs one layer at a time; in ``layer_pipelined`` all layers run at once,
+    each as soon as a receptive field of its input has arrived.
+    ``loop``: ``timestep_major`` runs all layers of a step before the next step and keeps membranes in memory;
     ``layer_major`` runs all steps of a position at once and keeps its membranes in registers.
     ``zero_skipping``: ``none`` reads everything, ``vector`` skips an input vector that is all zero,
     ``row_group`` skips each silent row group of a PE, plane by plane.
+    ``skip_cycles``: cycles of a plane that is skipped.
+    ``replication``: ``none`` writes each layer once; ``balanced`` fills ``chip.tiles`` with more copies of the
+    slowest layers.
     """
 
-    order: Literal["layer_sequential"] = "layer_sequential"
+    order: Literal["layer_sequential", "layer_pipelined"] = "layer_sequential"
     loop: Literal["timestep_major", "layer_major"] = "timestep_major"
     zero_skipping: Literal["none", "vector", "row_group"] = "row_group"
     skip_cycles: int = Field(default=1, ge=1, le=65_536)
+    replication: Literal["none", "balanced"] = "none"
 
 
 class HardwareConfig(Spec):
@@ -163,6 +235,8 @@ class HardwareConfig(Spec):
     adc: AdcConfig
     tile: TileConfig = TileConfig()
     neuron: NeuronConfig = NeuronConfig()
+    chip: ChipConfig = ChipConfig()
+    global_buffer: GlobalBufferConfig = GlobalBufferConfig()
     noc: NocConfig = NocConfig()
     dataflow: DataflowConfig = DataflowConfig()
 
@@ -186,6 +260,27 @@ class HardwareConfig(Spec):
                 f"crossbar.cols={cols} is not a multiple of adc.columns_per_adc={shared}; the last ADC would "
                 f"serve a partial group, choose a divisor of {cols}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _dataflow_fits_the_chip(self) -> HardwareConfig:
+        if self.dataflow.order == "layer_pipelined" and self.tile.sharing == "packed":
+            raise ValueError(
+                "dataflow.order=layer_pipelined does not go with tile.sharing=packed: two layers would run on one "
+                "tile's bus and neuron unit at once; use sharing: exclusive, or order: layer_sequential"
+            )
+        if self.dataflow.replication == "balanced" and self.chip.tiles is None:
+            raise ValueError(
+                "dataflow.replication=balanced fills the tiles of the chip and chip.tiles is null; give chip.tiles "
+                "a number, or use replication: none"
+            )
+        if self.noc.mesh is not None and self.chip.tiles is not None:
+            width, height = self.noc.mesh
+            if width * height < self.chip.tiles:
+                raise ValueError(
+                    f"noc.mesh=[{width}, {height}] has {width * height} routers for chip.tiles={self.chip.tiles}; "
+                    "every tile needs a router, enlarge the mesh or leave it out"
+                )
         return self
 
     def content_hash(self) -> str:
