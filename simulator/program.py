@@ -1,340 +1,247 @@
-"""The machine as tables: units, queues, and the work of every phase.
+"""The machine as tables: units, queues, flows, and what a service costs.
 
-``Program`` is what the clock runs: struct-of-arrays tables that the Numba engine and the naive twin both
-read. Everything with a formula is computed once: unit times here, the tokens of a phase in ``phases.py``;
+``Program`` holds everything that does not depend on the spikes; ``phases.py`` binds it to measured activity.
 docs/machine.md states the formulas.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import HardwareConfig
-from .mapping.lower import LoweredLayer
-from .mapping.tiles import MappedLayer, Mapping, Pe
+from .machine.capacity import far_end_depths
+from .machine.flows import Flow, Hops, hop_trees, input_flow, layer_flows, psum_targets
+from .machine.units import (
+    KIND,
+    NETWORK_INPUT,
+    UNIT_KINDS,
+    Queue,
+    Unit,
+    UnitKey,
+    crossbar_units,
+    home_units,
+    input_units,
+)
+from .mapping.place import Router
+from .mapping.tiles import Mapping
+from .tables import END, QUEUE, ROUTE
 
 IntArray = NDArray[np.int64]
-
-#: Unit kinds in the order of a work item; the position is the code in ``Program.unit_kind``.
-UNIT_KINDS: tuple[str, ...] = (
-    "fetch",
-    "read",
-    "convert",
-    "accumulate",
-    "psum_link",
-    "neuron",
-    "pool",
-    "spike_link",
-)
-
-
-class PhaseTables(NamedTuple):
-    """One barrier-to-barrier piece of work: a small dataflow graph and its tokens.
-
-    Unit ``i`` of the phase is ``unit[i]`` of the program; channels likewise. Pattern tables hold repeated
-    values: entry ``j`` of unit or channel ``i`` is ``values[start[i] + j % period[i]]``.
-
-    Attributes:
-        unit: (units,) program unit numbers, ascending (the only tie-breaker).
-        lanes: (units,) tokens served at once.
-        n_tokens: (units,) tokens of this phase.
-        service_start, service_period: (units,) into ``service_values``, cycles >= 1 of each token.
-        channel: (channels,) program channel numbers, ascending.
-        src, dst: (channels,) positions in ``unit``.
-        depth: (channels,) queue slots, >= 1.
-        emit_start, emit_period: (channels,) into ``flag_values``: 1 where the source's token sends a copy.
-        consume_start, consume_period: (channels,) into ``flag_values``: 1 where the destination's token
-            takes the head of the queue.
-    """
-
-    unit: IntArray
-    lanes: IntArray
-    n_tokens: IntArray
-    service_start: IntArray
-    service_period: IntArray
-    service_values: IntArray
-    channel: IntArray
-    src: IntArray
-    dst: IntArray
-    depth: IntArray
-    emit_start: IntArray
-    emit_period: IntArray
-    consume_start: IntArray
-    consume_period: IntArray
-    flag_values: IntArray
+__all__ = ["UNIT_KINDS", "Program", "compile_program"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """Static tables of a mapped network on a design.
 
+    Units are numbered by layer (the network input first), replica, tile, kind and PE or op; router outputs come
+    last. Channels ascend by source and destination.
+
     Attributes:
         mapping, hw: what was compiled.
         unit_kind: (units,) position in ``UNIT_KINDS``.
-        unit_layer: (units,) layer index.
-        unit_tile: (units,) tile number (a link: its source tile).
-        unit_pe: (units,) PE number inside the layer, -1 for units that are no PE.
-        unit_lanes: (units,).
-        unit_items: (units,) outputs of a PE's block, partial sums of an accumulate token, outputs of a
-            partial-sum packet, neurons of a neuron, pool or spike token; 0 for fetch.
-        unit_flits: (units,) flits of a link's packet, else 0.
-        unit_links: (units,) mesh links that a link's packet crosses (multicast tree), else 0.
-        channel_src, channel_dst: (channels,) program unit numbers; channels ascend by source, destination,
-            and stay inside a layer.
-        channel_depth: (channels,).
-        base_cycles: (units,) service cycles of a token that do not depend on activity or step.
+        unit_layer: (units,) layer index, -1 for the network input and for router outputs.
+        unit_replica: (units,) replica of the layer.
+        unit_tile: (units,) tile number, -1 for the network input and for router outputs.
+        unit_number: (units,) PE of the layer (read, convert, pe_accumulate); op of the layer (norm to pool, inject);
+            of an interface that sends partial sums to tile t, -1 - t; else 0.
+        unit_items: (units,) outputs of a PE's block, sums of a bus or tile accumulator token, outputs of a
+            packet, neurons of an op's token, bits of an input or global buffer token; 0 for fetch and link.
+        unit_flits: (units,) flits of an interface's packet, else 0.
+        unit_links: (units,) router outputs that an interface's packet passes (multicast tree), else 0.
+        base_cycles: (units,) service cycles of a token that do not depend on activity or step; of units whose
+            service depends on activity, that of a fully driven token.
         plane_cycles: (units,) cycles of one driven plane (read, convert), else 0.
-        step_cycles: (units, T) service cycles added at each step (partial sums of other tiles, membrane
-            memory, held currents), else 0.
-        input_load_cycles: cycles to bring one image onto the chip.
+        step_cycles: (units, T) service cycles added at each step (partial sums of other tiles, held sums,
+            membrane memory), else 0.
+        link_routers: router pair of each router output, in unit order.
+        channel_src, channel_dst: (channels,) unit numbers; of an ``END`` its flow's interface and the taker.
+        channel_kind: (channels,) ``QUEUE``, ``ROUTE`` or ``END``.
+        channel_depth: (channels,) slots.
+        channel_hop: (channels,) hop that delivers to an ``END``, else -1.
+        hop_unit: (hops,) interface or router output that serves a packet on this hop.
+        hop_inject: (hops,) interface of its flow.
+        hop_parent: (hops,) hop before it, -1 at a root; a parent has a lower number.
+        hop_channel: (hops,) ``ROUTE`` channel into ``hop_unit``, -1 at a root.
     """
 
     mapping: Mapping
     hw: HardwareConfig
     unit_kind: IntArray
     unit_layer: IntArray
+    unit_replica: IntArray
     unit_tile: IntArray
-    unit_pe: IntArray
-    unit_lanes: IntArray
+    unit_number: IntArray
     unit_items: IntArray
     unit_flits: IntArray
     unit_links: IntArray
-    channel_src: IntArray
-    channel_dst: IntArray
-    channel_depth: IntArray
     base_cycles: IntArray
     plane_cycles: IntArray
     step_cycles: IntArray
-    input_load_cycles: int
+    link_routers: tuple[tuple[Router, Router], ...]
+    channel_src: IntArray
+    channel_dst: IntArray
+    channel_kind: IntArray
+    channel_depth: IntArray
+    channel_hop: IntArray
+    hop_unit: IntArray
+    hop_inject: IntArray
+    hop_parent: IntArray
+    hop_channel: IntArray
 
     @property
     def n_units(self) -> int:
         """Units of the chip that take part."""
         return int(self.unit_kind.size)
 
+    @property
+    def n_links(self) -> int:
+        """Router outputs that any flow passes."""
+        return len(self.link_routers)
+
+    def units_of(self, kind: str, layer: int | None = None) -> IntArray:
+        """Numbers of the units of a kind, of one layer or of all."""
+        found = self.unit_kind == KIND[kind]
+        return np.flatnonzero(found if layer is None else found & (self.unit_layer == layer))
+
     def unit_name(self, unit: int) -> str:
-        """Readable name, e.g. ``conv2/tile3/read5``."""
-        layer = self.mapping.layers[int(self.unit_layer[unit])].layer.name
+        """Readable name, e.g. ``conv2/tile3/read5``, ``input/global_buffer``, ``noc/(0,1)-(1,1)``."""
         kind = UNIT_KINDS[int(self.unit_kind[unit])]
-        pe = int(self.unit_pe[unit])
-        return f"{layer}/tile{int(self.unit_tile[unit])}/{kind}{pe if pe >= 0 else ''}"
-
-
-class _Unit(NamedTuple):
-    """One row of the unit tables."""
-
-    kind: str
-    tile: int
-    pe: int = -1
-    lanes: int = 1
-    items: int = 0
-    flits: int = 0
-    links: int = 0
-    base: int = 0
-    plane: int = 0
-    step: IntArray | int = 0
-
-
-class _Packet(NamedTuple):
-    """A link's service: flits serialised behind the head's hops."""
-
-    flits: int
-    service: int
-    lanes: int
+        if kind == "link":
+            (ax, ay), (bx, by) = self.link_routers[unit - (self.n_units - self.n_links)]
+            return f"noc/({ax},{ay})-({bx},{by})"
+        layer, number = int(self.unit_layer[unit]), int(self.unit_number[unit])
+        if layer == NETWORK_INPUT:
+            return kind if kind == "input" else f"input/{kind}"
+        mapped = self.mapping.layers[layer]
+        where = f"{mapped.layer.name}/tile{int(self.unit_tile[unit])}"
+        if kind == "inject":
+            sent = f"sums-to-tile{-1 - number}" if number < 0 else mapped.layer.ops[number].kind
+            return f"{where}/inject-{sent}"
+        if KIND[kind] in (KIND["read"], KIND["convert"], KIND["pe_accumulate"]):
+            return f"{where}/{kind}{number}"
+        alike = [op for op in mapped.layer.ops if op.kind == mapped.layer.ops[number].kind]
+        return f"{where}/{kind}{number}" if KIND[kind] >= KIND["norm"] and len(alike) > 1 else f"{where}/{kind}"
 
 
 def compile_program(mapping: Mapping, hw: HardwareConfig) -> Program:
-    """Units, queues and service times of a mapped network; formulas in docs/machine.md."""
-    layers = [_layer_units(mapping, hw, index) for index in range(len(mapping.layers))]
-    units = [(index, unit) for index, (layer_units, _) in enumerate(layers) for unit in layer_units]
-    first = np.cumsum([0] + [len(layer_units) for layer_units, _ in layers])
-    channels = np.array(
-        [(src + first[i], dst + first[i]) for i, (_, pairs) in enumerate(layers) for src, dst in pairs], dtype=np.int64
+    """Units, queues, flows and service times of a mapped network; formulas in docs/machine.md.
+
+    Raises:
+        MappingError: ``layer_pipelined`` with an input buffer smaller than a receptive field.
+    """
+    units, queues, flows = _collect(mapping, hw)
+    units.sort(key=lambda unit: unit.key)
+    hops = hop_trees(mapping, flows)
+    links = sorted({link for link in hops.link if link is not None})
+    number = {unit.key: i for i, unit in enumerate(units)}
+    link_unit = {link: len(units) + i for i, link in enumerate(links)}
+    hop_unit = np.array(
+        [
+            number[flows[flow].inject.key] if link is None else link_unit[link]
+            for flow, link in zip(hops.flow, hops.link, strict=True)
+        ],
+        dtype=np.int64,
     )
-    steps = np.zeros((len(units), mapping.network.n_timesteps), dtype=np.int64)
-    for row, (_, unit) in enumerate(units):
-        steps[row] = unit.step
-
-    def column(name: str) -> IntArray:
-        return np.array([getattr(unit, name) for _, unit in units], dtype=np.int64)
-
-    return Program(
+    channels, hop_channel, channel_hop = _channels(queues, flows, hops, number, hop_unit)
+    tables = _unit_columns(mapping, units, flows, hops, number, len(links))
+    program = Program(
         mapping=mapping,
         hw=hw,
-        unit_kind=np.array([UNIT_KINDS.index(unit.kind) for _, unit in units], dtype=np.int64),
-        unit_layer=np.array([layer for layer, _ in units], dtype=np.int64),
-        unit_tile=column("tile"),
-        unit_pe=column("pe"),
-        unit_lanes=column("lanes"),
-        unit_items=column("items"),
-        unit_flits=column("flits"),
-        unit_links=column("links"),
+        **tables,
+        link_routers=tuple(links),
         channel_src=channels[:, 0].copy(),
         channel_dst=channels[:, 1].copy(),
-        channel_depth=np.full(len(channels), hw.tile.fifo_depth, dtype=np.int64),
-        base_cycles=column("base"),
-        plane_cycles=column("plane"),
-        step_cycles=steps,
-        input_load_cycles=_ceil(input_load_bits(mapping), hw.noc.input_bits_per_cycle),
+        channel_kind=channels[:, 2].copy(),
+        channel_depth=np.where(channels[:, 2] == ROUTE, hw.noc.buffer_packets, hw.tile.fifo_depth),
+        channel_hop=channel_hop,
+        hop_unit=hop_unit,
+        hop_inject=np.array([number[flows[flow].inject.key] for flow in hops.flow], dtype=np.int64),
+        hop_parent=np.array(hops.parent, dtype=np.int64),
+        hop_channel=hop_channel,
     )
+    _set_depths(program, number)
+    return program
 
 
-def input_load_bits(mapping: Mapping) -> int:
-    """Bits of one image: every step's codes, or one set of codes if they are static."""
-    node = mapping.network.input
-    c, h, w = node.shape
-    return c * h * w * node.bits * (1 if node.static else mapping.network.n_timesteps)
+def _collect(mapping: Mapping, hw: HardwareConfig) -> tuple[list[Unit], list[Queue], list[Flow]]:
+    units, queues = input_units(mapping, hw)
+    flows = [input_flow(mapping, hw, units.pop())]
+    for mapped in mapping.layers:
+        for replica in range(mapped.n_replicas):
+            for tile in mapped.tiles_of(replica):
+                more, between = crossbar_units(mapped, hw, replica, tile)
+                units += more
+                queues += between
+            targets = psum_targets(mapped, replica)
+            for home in mapped.home_tiles_of(replica):
+                foreign = sum(outputs.get(home, 0) for outputs in targets.values())
+                more, between = home_units(mapping, hw, mapped, replica, home, foreign)
+                units += more
+                queues += between
+            flows += layer_flows(mapping, hw, mapped, replica)
+    units += [flow.inject for flow in flows]
+    queues += [flow.queue for flow in flows if flow.queue is not None]
+    return units, queues, flows
 
 
-def memory_words(n_values: int, bits: int, hw: HardwareConfig) -> int:
-    """Words of the neuron memory that hold ``n_values`` packed values of ``bits``."""
-    return _ceil(n_values * bits, hw.neuron.memory.word_bits)
-
-
-def consumer_of(mapping: Mapping, layer: LoweredLayer) -> MappedLayer | None:
-    """Layer that receives a layer's spikes; None for the classifier."""
-    return next((other for other in mapping.layers if other.layer.source == layer.index), None)
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
-
-
-def _packet(payload_bits: int, hops: int, hw: HardwareConfig) -> _Packet:
-    flits = max(1, _ceil(hw.noc.header_bits + payload_bits, hw.noc.flit_bits))
-    service = hops * hw.noc.router_cycles + flits
-    # Rounded down: more lanes would carry more than one flit a cycle on the link.
-    return _Packet(flits=flits, service=service, lanes=max(1, service // flits))
-
-
-def _layer_units(mapping: Mapping, hw: HardwareConfig, index: int) -> tuple[list[_Unit], list[tuple[int, int]]]:
-    """Units of one layer, by tile, kind and PE, and its channels as (source, destination) positions."""
-    mapped = mapping.layers[index]
-    pes: dict[int, list[Pe]] = defaultdict(list)
-    for pe in mapped.pes:
-        pes[pe.tile].append(pe)
-    flows = _psum_flows(mapped)
-    units: list[_Unit] = []
-    for tile, tile_pes in sorted(pes.items()):
-        units.append(_fetch_unit(mapped, hw, tile, tile_pes))
-        units.extend(_pe_units(mapped, hw, tile_pes))
-        sums = sum(mapped.blocks[pe.block].n_outputs for pe in tile_pes)
-        units.append(_Unit("accumulate", tile, items=sums, base=_ceil(sums, hw.tile.accumulator_lanes)))
-        for home, outputs in flows.get(tile, {}).items():
-            hops = mapping.placement.hops(tile, home)
-            packet = _packet(outputs * mapped.layer.psum_bits, hops, hw)
-            # `pe` carries the home tile until the channels are made.
-            units.append(_Unit("psum_link", tile, home, packet.lanes, outputs, packet.flits, hops, packet.service))
-        units.extend(_home_units(mapping, hw, mapped, tile, flows))
-    channels = _layer_channels(units)
-    return [unit._replace(pe=-1) if unit.kind == "psum_link" else unit for unit in units], channels
-
-
-def _psum_flows(mapped: MappedLayer) -> dict[int, dict[int, int]]:
-    """Source tile -> home tile -> outputs whose partial sums travel."""
-    flows: dict[int, dict[int, int]] = {}
-    for block in mapped.blocks:
-        pes = mapped.pes[block.first_pe : block.first_pe + block.n_pes]
-        for tile in sorted({pe.tile for pe in pes} - {block.home_tile}):
-            targets = flows.setdefault(tile, {})
-            targets[block.home_tile] = targets.get(block.home_tile, 0) + block.n_outputs
-    return flows
-
-
-def fetch_blocks(mapped: MappedLayer, tile_pes: list[Pe]) -> list[tuple[int, int]]:
-    """Distinct (convolution group, row block) that the PEs of a tile read, ascending."""
-    return sorted(
-        {
-            (mapped.blocks[pe.block].group, row_block)
-            for pe in tile_pes
-            for row_block in range(pe.first_row_block, pe.first_row_block + pe.n_crossbars)
-        }
-    )
-
-
-def _fetch_unit(mapped: MappedLayer, hw: HardwareConfig, tile: int, tile_pes: list[Pe]) -> _Unit:
-    rows = sum(mapped.rows_in_group(row_block, 0) for _, row_block in fetch_blocks(mapped, tile_pes))
-    return _Unit("fetch", tile, base=_ceil(rows * mapped.layer.input.bits, hw.tile.input_bus_bits))
-
-
-def _pe_units(mapped: MappedLayer, hw: HardwareConfig, tile_pes: list[Pe]) -> list[_Unit]:
-    """Read units, then convert units, of a tile's PEs; without sample-and-hold one unit does both."""
-    rounds = [min(hw.adc.columns_per_adc, pe.cols_used) for pe in tile_pes]
-    outputs = [mapped.blocks[pe.block].n_outputs for pe in tile_pes]
-    reads = [_Unit("read", pe.tile, pe.index, items=n, plane=1) for pe, n in zip(tile_pes, outputs, strict=True)]
-    overlapped = hw.adc.sample_and_hold
-    converts = [
-        _Unit("convert", pe.tile, pe.index, items=n, plane=r if overlapped else 1 + r)
-        for pe, n, r in zip(tile_pes, outputs, rounds, strict=True)
+def _channels(
+    queues: list[Queue], flows: list[Flow], hops: Hops, number: dict[UnitKey, int], hop_unit: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """(channels, 3) source, destination, kind, ascending; channel of each hop; hop of each channel."""
+    found = {(number[queue.src], number[queue.dst], QUEUE): -1 for queue in queues}
+    routes = [
+        (int(hop_unit[parent]), int(hop_unit[hop]), ROUTE) if parent >= 0 else None
+        for hop, parent in enumerate(hops.parent)
     ]
-    return reads + converts if overlapped else converts
+    found |= {route: -1 for route in routes if route is not None}
+    for (flow, delivery), hop in hops.of_delivery.items():
+        inject = number[flows[flow].inject.key]
+        found[inject, number[flows[flow].deliveries[delivery].dst], END] = hop
+    ordered = sorted(found)
+    position = {key: i for i, key in enumerate(ordered)}
+    hop_channel = np.array([-1 if route is None else position[route] for route in routes], dtype=np.int64)
+    channel_hop = np.array([found[key] for key in ordered], dtype=np.int64)
+    return np.array(ordered, dtype=np.int64), hop_channel, channel_hop
 
 
-def _home_units(
-    mapping: Mapping, hw: HardwareConfig, mapped: MappedLayer, tile: int, flows: dict[int, dict[int, int]]
-) -> list[_Unit]:
-    """Neuron, pool and spike link of a tile that is home to neurons; nothing for other tiles."""
-    neurons = mapped.neurons_at(tile)
-    if not neurons:
-        return []
-    foreign = sum(targets.get(tile, 0) for targets in flows.values())
-    update = _ceil(neurons, hw.neuron.lanes)
-    units = [
-        _Unit("neuron", tile, items=neurons, base=update, step=_neuron_steps(mapping, hw, mapped, neurons, foreign))
-    ]
-    receiver = consumer_of(mapping, mapped.layer)
-    if receiver is None:
-        return units
-    if mapped.layer.pool is not None:
-        units.append(_Unit("pool", tile, items=neurons, base=update))
-    place = mapping.placement
-    hops = max(place.hops(tile, target) for target in receiver.tiles)
-    packet = _packet(neurons * receiver.layer.input.bits, hops, hw)
-    links = place.multicast_links(tile, receiver.tiles)
-    units.append(_Unit("spike_link", tile, -1, packet.lanes, neurons, packet.flits, links, packet.service))
-    return units
+def _unit_columns(
+    mapping: Mapping, units: list[Unit], flows: list[Flow], hops: Hops, number: dict[UnitKey, int], n_links: int
+) -> dict[str, IntArray]:
+    n_computing = len(units)
+    n = n_computing + n_links
+
+    def column(values: list[int], rest: int) -> IntArray:
+        return np.array(values + [rest] * n_links, dtype=np.int64)
+
+    links = np.zeros(n, dtype=np.int64)
+    for flow, link in zip(hops.flow, hops.link, strict=True):
+        links[number[flows[flow].inject.key]] += link is not None
+    steps = np.zeros((n, mapping.network.n_timesteps), dtype=np.int64)
+    for row, unit in enumerate(units):
+        steps[row] = unit.step
+    return {
+        "unit_kind": column([unit.key.kind for unit in units], KIND["link"]),
+        "unit_layer": column([unit.key.layer for unit in units], NETWORK_INPUT),
+        "unit_replica": column([unit.key.replica for unit in units], 0),
+        "unit_tile": column([unit.key.tile for unit in units], -1),
+        "unit_number": column([unit.key.number for unit in units], 0),
+        "unit_items": column([unit.items for unit in units], 0),
+        "unit_flits": column([unit.flits for unit in units], 0),
+        "unit_links": links,
+        "base_cycles": column([unit.base for unit in units], 0),
+        "plane_cycles": column([unit.plane for unit in units], 0),
+        "step_cycles": steps,
+    }
 
 
-def _neuron_steps(mapping: Mapping, hw: HardwareConfig, mapped: MappedLayer, neurons: int, foreign: int) -> IntArray:
-    """(T,) cycles that a neuron token adds to its update: foreign partial sums, membranes, held currents."""
-    layer, n_steps = mapped.layer, mapping.network.n_timesteps
-    steps = np.zeros(n_steps, dtype=np.int64)
-    steps[: 1 if layer.input.static else n_steps] += _ceil(foreign, hw.tile.accumulator_lanes)
-    if hw.dataflow.loop == "layer_major":
-        return steps
-    rate = hw.neuron.memory.banks * hw.neuron.memory.ports
-    if layer.lif is not None:
-        cycles = _ceil(memory_words(neurons, layer.lif.membrane_bits, hw), rate)
-        steps[1:] += cycles
-        steps[:-1] += cycles
-    if layer.input.static and n_steps > 1:
-        steps += _ceil(memory_words(neurons, layer.psum_bits, hw), rate)
-    return steps
-
-
-def _layer_channels(units: list[_Unit]) -> list[tuple[int, int]]:
-    """Queues of one layer; the copies of a fetch token go to every PE of its tile."""
-    at = {(unit.kind, unit.tile, unit.pe): i for i, unit in enumerate(units)}
-    channels: list[tuple[int, int]] = []
-    for i, unit in enumerate(units):
-        tile = unit.tile
-        if unit.kind == "read":
-            channels += [(at["fetch", tile, -1], i), (i, at["convert", tile, unit.pe])]
-        elif unit.kind == "convert":
-            channels.append((i, at["accumulate", tile, -1]))
-            if ("read", tile, unit.pe) not in at:
-                channels.append((at["fetch", tile, -1], i))
-        elif unit.kind == "psum_link":
-            channels += [(at["accumulate", tile, -1], i), (i, at["neuron", unit.pe, -1])]
-        elif unit.kind == "neuron":
-            channels.append((at["accumulate", tile, -1], i))
-        elif unit.kind == "pool":
-            channels.append((at["neuron", tile, -1], i))
-        elif unit.kind == "spike_link":
-            channels.append((at["pool" if ("pool", tile, -1) in at else "neuron", tile, -1], i))
-    return sorted(channels)
+def _set_depths(program: Program, number: dict[UnitKey, int]) -> None:
+    """Slots that are not those of ``tile.fifo_depth``: global buffer, streams between layers."""
+    slots = program.hw.global_buffer.slots
+    program.channel_depth[program.channel_src == number[UnitKey(NETWORK_INPUT, 0, -1, KIND["input"])]] = slots
+    if program.hw.dataflow.order == "layer_pipelined":
+        for channel, depth in far_end_depths(program).items():
+            program.channel_depth[channel] = depth

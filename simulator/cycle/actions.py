@@ -8,7 +8,9 @@ from types import MappingProxyType
 #: Action -> what one count is. Counts are sums over all images of the trace.
 ACTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "input_load_bits": "bits of the image brought onto the chip (first layer only)",
+        "input_load_bits": "bits of the image brought into the global buffer (first layer only)",
+        "global_buffer_read_bits": "bits of the image handed from the global buffer to the network (first layer only)",
+        "input_flit_hops": "flits of the image x links they cross (first layer only)",
         "input_buffer_write_bits": "input bits written into the input buffers of the layer's tiles",
         "input_buffer_read_bits": "input bits handed from the input buffers to wordline drivers",
         "crossbar_read": "reads: one crossbar, one row group, one plane, not skipped",
@@ -27,8 +29,11 @@ ACTIONS: Mapping[str, str] = MappingProxyType(
         "membrane_register_bits": "membrane and held-current bits in registers instead (layer_major): written and read",
         "current_read_bits": "bits of held direct-coded currents read",
         "current_write_bits": "bits of held direct-coded currents written",
+        "residual_write_bits": "bits of residual values written into the memory of the add that waits for them",
+        "residual_read_bits": "bits of residual values read by their add (whole words)",
+        "residual_add": "additions of residual adds: (inputs - 1) a value",
         "pool_add": "additions of sum pooling",
-        "spike_buffer_write_bits": "bits written into spike output buffers",
-        "spike_flit_hops": "flits of spikes x links they cross (multicast tree)",
+        "spike_buffer_write_bits": "bits of spikes and other values written into the output buffers",
+        "spike_flit_hops": "flits of spikes and other values between layers x links they cross (multicast tree)",
     }
 )

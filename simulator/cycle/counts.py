@@ -1,19 +1,23 @@
-"""How often every action of ``actions.ACTIONS`` happened; docs/machine.md states the formulas.
+"""Counts of every action of a run, from the program and the measured activity; formulas in docs/machine.md.
 
-Counts follow from the mapping and the activity alone; no order of events changes them.
+They do not depend on the clock: the same work is done however long it takes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..functional.activity import Activity
-from ..mapping.tiles import MappedLayer, Pe
-from ..phases import driven_planes, mapped_crossbars, row_parts
-from ..program import UNIT_KINDS, Program, consumer_of, fetch_blocks, input_load_bits, memory_words
+from ..machine.driven import driven_planes, mapped_crossbars, row_parts
+from ..machine.flows import receivers
+from ..machine.units import NETWORK_INPUT, fetch_blocks, memory_words, residual_bits
+from ..mapping.lower import Signal
+from ..mapping.tiles import MappedLayer, Mapping, Pe
+from ..program import Program
 from .actions import ACTIONS
 
 IntArray = NDArray[np.int64]
@@ -22,18 +26,38 @@ IntArray = NDArray[np.int64]
 def count_actions(program: Program, activity: Activity) -> dict[str, IntArray]:
     """Action -> (layers,) int64, summed over the images of the activity."""
     counts = {action: np.zeros(len(program.mapping.layers), dtype=np.int64) for action in ACTIONS}
+    readers = receivers(tuple(item.layer for item in program.mapping.layers))
     for index in range(len(program.mapping.layers)):
         for part in (
             _buffer_counts(program, index),
-            _link_counts(program, index),
-            _neuron_counts(program, index),
+            _flow_counts(program, index),
+            _op_counts(program, index, readers.keys()),
             _memory_counts(program, index),
         ):
             for action, per_image in part.items():
-                counts[action][index] = per_image * activity.n_images
+                counts[action][index] += per_image * activity.n_images
         for action, total in _crossbar_counts(program, activity, index).items():
             counts[action][index] += total
+    first = readers[Signal(NETWORK_INPUT, 0)][0].layer
+    for action, per_image in _input_counts(program).items():
+        counts[action][first] += per_image * activity.n_images
     return counts
+
+
+def input_load_bits(mapping: Mapping) -> int:
+    """Bits of one image: every step's codes, or one set of codes if they are static."""
+    node = mapping.network.input
+    c, h, w = node.shape
+    return c * h * w * node.bits * (1 if node.static else mapping.network.n_timesteps)
+
+
+def _input_counts(program: Program) -> dict[str, int]:
+    node = program.mapping.network.input
+    inject = program.units_of("inject", NETWORK_INPUT)
+    packets = node.shape[1] * node.shape[2] * (1 if node.static else program.mapping.network.n_timesteps)
+    bits = input_load_bits(program.mapping)
+    hops = int((program.unit_flits * program.unit_links)[inject].sum())
+    return {"input_load_bits": bits, "global_buffer_read_bits": bits, "input_flit_hops": packets * hops}
 
 
 def _runs(program: Program, mapped: MappedLayer) -> int:
@@ -45,48 +69,51 @@ def _buffer_counts(program: Program, index: int) -> dict[str, int]:
     layer = mapped.layer
     c, h, w = layer.in_shape
     runs = _runs(program, mapped)
-    pes: dict[int, list[Pe]] = defaultdict(list)
-    for pe in mapped.pes:
-        pes[pe.tile].append(pe)
-    rows = sum(
-        min(mapped.rows_per_crossbar, layer.n_rows - row_block * mapped.rows_per_crossbar)
-        for tile_pes in pes.values()
-        for _, row_block in fetch_blocks(mapped, tile_pes)
-    )
+    read = n_buffers = 0
+    for replica in range(mapped.n_replicas):
+        pes: dict[int, list[Pe]] = defaultdict(list)
+        for pe in mapped.pes_of(replica):
+            pes[pe.tile].append(pe)
+        rows = sum(
+            min(mapped.rows_per_crossbar, layer.n_rows - row_block * mapped.rows_per_crossbar)
+            for tile_pes in pes.values()
+            for _, row_block in fetch_blocks(mapped, tile_pes)
+        )
+        n_buffers += len(pes)
+        read += rows * mapped.positions(replica).size
     return {
-        "input_load_bits": input_load_bits(program.mapping) if layer.source is None else 0,
-        "input_buffer_write_bits": len(pes) * c * h * w * layer.input.bits * runs,
-        "input_buffer_read_bits": rows * layer.input.bits * layer.n_positions * runs,
+        "input_buffer_write_bits": n_buffers * c * h * w * layer.input.bits * runs,
+        "input_buffer_read_bits": read * layer.input.bits * runs,
     }
 
 
 def _crossbar_counts(program: Program, activity: Activity, index: int) -> dict[str, int]:
-    """Counts of the PEs and tile accumulators: one term a PE, from the activity of its row part."""
+    """Counts of the PEs and tile accumulators, replica by replica: each reads its own positions."""
     mapped = program.mapping.layers[index]
-    active = activity.layers[index].active_rows
+    total: dict[str, int] = defaultdict(int)
     parts, part_of_pe = row_parts(mapped)
-    shape = (len(parts), -1, mapped.reads_per_vector)
-    driven = driven_planes(program, index, active).reshape(shape)
     crossbars = np.stack([mapped_crossbars(mapped, part) for part in parts])
-    planes_read = driven.sum(axis=1)
-    tokens_read = (driven > 0).sum(axis=1)
-    reads = (planes_read * crossbars).sum(axis=1)[part_of_pe]
-    additions = (tokens_read * np.maximum(crossbars - 1, 0)).sum(axis=1)[part_of_pe]
-    sent = tokens_read.sum(axis=1)[part_of_pe]
-    rows = _driven_rows(mapped, active)[part_of_pe]
-    columns = np.array([pe.cols_used for pe in mapped.pes], dtype=np.int64)
-    outputs = np.array([mapped.blocks[pe.block].n_outputs for pe in mapped.pes], dtype=np.int64)
-    conversions = int((reads * columns).sum())
-    return {
-        "crossbar_read": int(reads.sum()),
-        "wordline_drive": int(rows.sum()),
-        "cell_read": int((rows * columns).sum()),
-        "adc_conversion": conversions,
-        "shift_add": conversions,
-        "input_count": int(rows.sum()) if mapped.scheme.input_offset else 0,
-        "pe_add": int((additions * outputs).sum()),
-        "tile_add": int((sent * outputs).sum()),
-    }
+    for replica in range(mapped.n_replicas):
+        active = activity.layers[index].active_rows[:, :, mapped.positions(replica)]
+        driven = driven_planes(program, index, active).reshape(len(parts), -1, mapped.reads_per_vector)
+        planes_read = driven.sum(axis=1)
+        tokens_read = (driven > 0).sum(axis=1)
+        pes = mapped.pes_of(replica)
+        part = part_of_pe[[pe.index for pe in pes]]
+        reads = (planes_read * crossbars).sum(axis=1)[part]
+        rows = _driven_rows(mapped, active)[part]
+        columns = np.array([pe.cols_used for pe in pes], dtype=np.int64)
+        outputs = np.array([mapped.blocks[pe.block].n_outputs for pe in pes], dtype=np.int64)
+        additions = (tokens_read * np.maximum(crossbars - 1, 0)).sum(axis=1)[part]
+        total["crossbar_read"] += int(reads.sum())
+        total["wordline_drive"] += int(rows.sum())
+        total["cell_read"] += int((rows * columns).sum())
+        total["adc_conversion"] += int((reads * columns).sum())
+        total["pe_add"] += int((additions * outputs).sum())
+        total["tile_add"] += int((tokens_read.sum(axis=1)[part] * outputs).sum())
+    total["shift_add"] = total["adc_conversion"]
+    total["input_count"] = total["wordline_drive"] if mapped.scheme.input_offset else 0
+    return dict(total)
 
 
 def _driven_rows(mapped: MappedLayer, active: NDArray[np.uint16]) -> IntArray:
@@ -101,60 +128,74 @@ def _driven_rows(mapped: MappedLayer, active: NDArray[np.uint16]) -> IntArray:
     )
 
 
-def _link_counts(program: Program, index: int) -> dict[str, int]:
-    """Packets, and the additions of their partial sums where they arrive."""
-    mapped = program.mapping.layers[index]
-    layer, steps = mapped.layer, program.mapping.network.n_timesteps
-    of_layer = program.unit_layer == index
-    psum = of_layer & (program.unit_kind == UNIT_KINDS.index("psum_link"))
-    spikes = of_layer & (program.unit_kind == UNIT_KINDS.index("spike_link"))
-    flit_hops = program.unit_flits * program.unit_links
-    packets = layer.n_positions * _runs(program, mapped)
-    sent_positions = layer.sent_shape[1] * layer.sent_shape[2]
-    return {
-        "tile_add": int(program.unit_items[psum].sum()) * packets,
-        "psum_flit_hops": int(flit_hops[psum].sum()) * packets,
-        "spike_flit_hops": int(flit_hops[spikes].sum()) * sent_positions * steps,
-    }
+def _flow_counts(program: Program, index: int) -> dict[str, int]:
+    """Packets of a layer's interfaces, and the additions of partial sums where they arrive."""
+    mapped, steps = program.mapping.layers[index], program.mapping.network.n_timesteps
+    total = {"tile_add": 0, "psum_flit_hops": 0, "spike_flit_hops": 0}
+    for unit in program.units_of("inject", index):
+        replica, number = int(program.unit_replica[unit]), int(program.unit_number[unit])
+        hops = int(program.unit_flits[unit] * program.unit_links[unit])
+        if number < 0:
+            packets = mapped.positions(replica).size * _runs(program, mapped)
+            total["tile_add"] += int(program.unit_items[unit]) * packets
+            total["psum_flit_hops"] += hops * packets
+        else:
+            total["spike_flit_hops"] += hops * mapped.positions(replica, number).size * steps
+    return total
 
 
-def _neuron_counts(program: Program, index: int) -> dict[str, int]:
+def _op_counts(program: Program, index: int, sent: Collection[Signal]) -> dict[str, int]:
+    """Updates of the ops of a layer's tail, and the values that they send."""
     mapped = program.mapping.layers[index]
     layer, steps = mapped.layer, program.mapping.network.n_timesteps
-    neurons = layer.out_shape[0] * layer.n_positions
-    norm_runs = 0
-    if layer.batch_norm is not None:
-        norm_runs = steps if layer.batch_norm.m.ndim == 2 else _runs(program, mapped)
-    receiver = consumer_of(program.mapping, layer)
-    channels, height, width = layer.sent_shape
-    sent = channels * height * width * steps
-    return {
-        "bn_update": neurons * norm_runs,
-        "neuron_update": neurons * steps,
-        "pool_add": sent * (layer.pool.kernel**2 - 1) if layer.pool is not None else 0,
-        "spike_buffer_write_bits": sent * receiver.layer.input.bits if receiver is not None else 0,
-    }
+    total: dict[str, int] = defaultdict(int)
+    for number, op in enumerate(layer.ops):
+        values = op.shape[0] * op.shape[1] * op.shape[2]
+        if op.kind == "norm" and layer.batch_norm is not None:
+            total["bn_update"] += values * (steps if layer.batch_norm.m.ndim == 2 else _runs(program, mapped))
+        elif op.kind in ("lif", "readout"):
+            total["neuron_update"] += values * steps
+        elif op.kind == "pool":
+            total["pool_add"] += values * steps * (op.node.kernel**2 - 1)  # type: ignore[union-attr]  # a SumPoolNode
+        elif op.kind == "add":
+            total["residual_add"] += values * steps * (len(op.sources) + len(op.residuals) - 1)
+        if Signal(index, number) in sent:
+            total["spike_buffer_write_bits"] += values * steps * op.bits
+    return dict(total)
 
 
 def _memory_counts(program: Program, index: int) -> dict[str, int]:
-    """Membranes and held currents: whole words of the memory, or register bits in ``layer_major``."""
+    """Membranes, held sums and residuals: whole words of the memory, or register bits in ``layer_major``."""
     mapped = program.mapping.layers[index]
     layer, steps = mapped.layer, program.mapping.network.n_timesteps
-    membrane_bits = layer.lif.membrane_bits if layer.lif is not None else 0
+    total: dict[str, int] = defaultdict(int)
+    for op in layer.ops:
+        for bits in residual_bits(program.mapping, op):
+            stored = _stored_bits(program, mapped, bits) * steps
+            total["residual_write_bits"] += stored
+            total["residual_read_bits"] += stored
     held = layer.input.static and steps > 1
+    membranes = [lif.membrane_bits for lif in layer.lifs]
     if program.hw.dataflow.loop == "layer_major":
-        accesses = 2 * (steps - 1) * membrane_bits + (steps * layer.psum_bits if held else 0)
-        return {"membrane_register_bits": layer.out_shape[0] * layer.n_positions * accesses}
+        accesses = 2 * (steps - 1) * sum(membranes) + (steps * layer.psum_bits if held else 0)
+        total["membrane_register_bits"] = layer.out_shape[0] * layer.n_positions * accesses
+        return dict(total)
+    for bits in membranes:
+        moved = _stored_bits(program, mapped, bits) * (steps - 1)
+        total["membrane_read_bits"] += moved
+        total["membrane_write_bits"] += moved
+    if held:
+        current = _stored_bits(program, mapped, layer.psum_bits)
+        total["current_write_bits"] = current
+        total["current_read_bits"] = current * (steps - 1)
+    return dict(total)
 
-    def stored_bits(bits: int) -> int:
-        words = sum(memory_words(mapped.neurons_at(tile), bits, program.hw) for tile in mapped.home_tiles)
-        return words * program.hw.neuron.memory.word_bits * layer.n_positions
 
-    membranes = stored_bits(membrane_bits) * (steps - 1)
-    currents = stored_bits(layer.psum_bits) if held else 0
-    return {
-        "membrane_read_bits": membranes,
-        "membrane_write_bits": membranes,
-        "current_read_bits": currents * (steps - 1),
-        "current_write_bits": currents,
-    }
+def _stored_bits(program: Program, mapped: MappedLayer, bits: int) -> int:
+    """Bits of whole words that hold one value of every output of a layer."""
+    word_bits = program.hw.neuron.memory.word_bits
+    return sum(
+        memory_words(mapped.neurons_at(tile, replica), bits, program.hw) * word_bits * mapped.positions(replica).size
+        for replica in range(mapped.n_replicas)
+        for tile in mapped.home_tiles_of(replica)
+    )

@@ -2,139 +2,120 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeadlockError
 from ..functional.activity import Activity
-from ..phases import Phase, bind_phase, check_activity, phases
-from ..program import PhaseTables, Program
+from ..phases import Phase, PhaseBinder, check_activity, phases
+from ..program import Program
+from ..tables import PhaseTables
+from .clock import PhaseCounts, run_tables
 from .counts import count_actions
 from .trace import Trace
 
 IntArray = NDArray[np.int64]
 
 
-class Wait(NamedTuple):
-    """One step of a deadlock: ``unit`` waits for ``other`` because ``channel`` is full or empty.
+class Observer(Protocol):
+    """Sees every phase with the times of its tokens (critical path, drawn trace)."""
 
-    All three are positions in the phase's tables.
-    """
-
-    unit: int
-    other: int
-    channel: int
-    full: bool
+    def see(self, phase: Phase, tables: PhaseTables, counts: PhaseCounts, cycle: int) -> None:
+        """``cycle`` is the edge of the run at which the phase began; ``counts.record`` is filled."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PhaseCounts:
-    """Outcome of one phase; arrays are in the order of its tables.
-
-    Attributes:
-        end: edge at which the last token left its lane; with a deadlock, the last edge with an event.
-        busy: (units,) lane cycles of service.
-        waited: (channels,) lane cycles that tokens of the source were held back, blamed on the channel.
-        queue_peak: (channels,) most tokens held after the starts of an edge.
-        deadlock: the cycle of waits, or the chain to a unit that has finished; empty if all work was done.
-    """
-
-    end: int
-    busy: IntArray
-    waited: IntArray
-    queue_peak: IntArray
-    deadlock: tuple[Wait, ...]
-
-
-def run_tables(tables: PhaseTables) -> PhaseCounts:
-    """Run one phase from edge 0."""
-    from ..kernels.cycle import DEADLOCK, Counts, run_phase
-
-    n_units, n_channels = tables.unit.size, tables.channel.size
-    counts = Counts(*(np.zeros(n, dtype=np.int64) for n in (n_units, n_channels, n_channels, n_units, n_units)))
-    status, end = run_phase(tables, counts)
-    return PhaseCounts(
-        end=int(end),
-        busy=counts.busy,
-        waited=counts.waited,
-        queue_peak=counts.queue_peak,
-        deadlock=_waits(tables, counts.blocked, counts.missing) if status == DEADLOCK else (),
-    )
-
-
-def _waits(tables: PhaseTables, blocked: IntArray, missing: IntArray) -> tuple[Wait, ...]:
-    """Follow the waits from the lowest waiting unit to the first one met twice, or to a finished one.
-
-    A unit with a held lane waits for the destination of ``blocked``, another for the source of ``missing``.
-    """
-    waiting = np.flatnonzero((blocked >= 0) | (missing >= 0))
-    unit = int(waiting[0])
-    chain: list[Wait] = []
-    met: dict[int, int] = {}
-    while unit not in met:
-        met[unit] = len(chain)
-        full = bool(blocked[unit] >= 0)
-        channel = int(blocked[unit] if full else missing[unit])
-        if channel < 0:
-            return tuple(chain)
-        other = int(tables.dst[channel] if full else tables.src[channel])
-        chain.append(Wait(unit, other, channel, full))
-        unit = other
-    return tuple(chain[met[unit] :])
-
-
-def run_cycles(program: Program, activity: Activity) -> Trace:
-    """Clock every image of an activity through the machine, one phase after the other.
+def run_cycles(program: Program, activity: Activity, observers: tuple[Observer, ...] = ()) -> Trace:
+    """Clock every image of an activity through the machine.
 
     Raises:
         SimulationError: the activity was made for another mapping.
         DeadlockError: units wait for one another for ever; the sentence names the cycle of waits.
     """
     check_activity(program, activity)
-    mapping = program.mapping
-    shape = (activity.n_images, mapping.network.n_timesteps, len(mapping.layers))
-    phase_start, phase_end = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    image_end = np.zeros(activity.n_images, dtype=np.int64)
+    binder = PhaseBinder(program, activity)
+    times = _Times(program, activity.n_images)
     busy, tokens = np.zeros((2, program.n_units), dtype=np.int64)
-    waited, queue_peak = np.zeros((2, program.channel_src.size), dtype=np.int64)
-    cycle, image = 0, -1
+    waited, queue_peak, arrived = np.zeros((3, program.channel_src.size), dtype=np.int64)
+    cycle = 0
     for phase in phases(program, activity.n_images):
-        if phase.image != image:
-            image, cycle = phase.image, cycle + program.input_load_cycles
-        tables = bind_phase(program, activity, phase)
-        counts = run_tables(tables)
+        tables = binder.bind(phase)
+        counts = run_tables(tables, record=bool(observers))
         if counts.deadlock:
             raise DeadlockError(_deadlock_sentence(program, tables, phase, cycle, counts))
-        step = slice(None) if phase.step is None else phase.step
-        phase_start[image, step, phase.layer] = cycle
+        times.add(phase, counts, cycle)
+        for observer in observers:
+            observer.see(phase, tables, counts, cycle)
         cycle += counts.end
-        phase_end[image, step, phase.layer] = cycle
-        image_end[image] = cycle
         busy[tables.unit] += counts.busy
-        tokens[tables.unit] += tables.n_tokens
+        tokens[tables.unit] += counts.served
         waited[tables.channel] += counts.waited
+        arrived[tables.channel] += counts.arrived
         np.maximum.at(queue_peak, tables.channel, counts.queue_peak)
     stalled = np.zeros(program.n_units, dtype=np.int64)
     np.add.at(stalled, program.channel_src, waited)
     return Trace(
         n_images=activity.n_images,
         total_cycles=cycle,
-        input_load_cycles=np.full(activity.n_images, program.input_load_cycles, dtype=np.int64),
-        image_end=image_end,
-        phase_start=phase_start,
-        phase_end=phase_end,
+        image_start=times.image_start,
+        image_end=times.image_end,
+        phase_start=times.start,
+        phase_end=times.end,
         busy=busy,
         stalled=stalled,
-        idle=program.unit_lanes * cycle - busy - stalled,
+        idle=cycle - busy - stalled,
         stalled_by=_worst_channel(program, waited),
+        waited=waited,
         queue_peak=queue_peak,
+        arrived=arrived,
         tokens=tokens,
         action_counts=count_actions(program, activity),
         token_services=int(tokens.sum()),
     )
+
+
+class _Times:
+    """Start and end of every (image, step, layer), from barriers or from the spans of one long phase."""
+
+    def __init__(self, program: Program, n_images: int) -> None:
+        mapping = program.mapping
+        self._static = [mapping.network.input.static, *(item.layer.input.static for item in mapping.layers)]
+        shape = (n_images, mapping.network.n_timesteps, len(mapping.layers))
+        self.start, self.end = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self.image_start = np.full(n_images, -1, dtype=np.int64)
+        self.image_end = np.zeros(n_images, dtype=np.int64)
+
+    def add(self, phase: Phase, counts: PhaseCounts, cycle: int) -> None:
+        """Enter one phase that began at ``cycle``."""
+        if phase.layer is None:
+            self._from_spans(counts)
+            return
+        image = int(phase.image or 0)
+        if self.image_start[image] < 0:
+            self.image_start[image] = cycle
+        self.image_end[image] = cycle + counts.end
+        if phase.layer >= 0:
+            step = slice(None) if phase.step is None else phase.step
+            self.start[image, step, phase.layer] = cycle
+            self.end[image, step, phase.layer] = cycle + counts.end
+
+    def _from_spans(self, counts: PhaseCounts) -> None:
+        n_images, n_steps, n_layers = self.start.shape
+        first, last = np.where(counts.span_start < 0, np.iinfo(np.int64).max, counts.span_start), counts.span_end
+        per_step = first.shape[1] == n_images * n_steps
+        for row in range(n_layers + 1):
+            groups = n_images * n_steps if per_step else n_images
+            starts = first[2 * row, :groups].reshape(n_images, -1).copy()
+            ends = last[2 * row, :groups].reshape(n_images, -1).copy()
+            # What runs once an image belongs to its first step (in layer_major there is one group an image).
+            starts[:, 0] = np.minimum(starts[:, 0], first[2 * row + 1, :n_images])
+            ends[:, 0] = np.maximum(ends[:, 0], last[2 * row + 1, :n_images])
+            if row == 0:
+                self.image_start[:] = starts.min(axis=1)
+            else:
+                self.start[:, :, row - 1], self.end[:, :, row - 1] = starts, ends
+        self.image_end[:] = self.end[:, :, -1].max(axis=1)
 
 
 def _worst_channel(program: Program, waited: IntArray) -> IntArray:
@@ -156,5 +137,6 @@ def _deadlock_sentence(program: Program, tables: PhaseTables, phase: Phase, cycl
         f"{name(wait.unit)} waits for {name(wait.other)} ({'its queue is full' if wait.full else 'nothing came'})"
         for wait in counts.deadlock
     )
+    image = "all images" if phase.image is None else f"image {phase.image}"
     step = "all steps" if phase.step is None else f"step {phase.step}"
-    return f"deadlock at cycle {cycle + counts.end} (image {phase.image}, {step}): {waits}"
+    return f"deadlock at cycle {cycle + counts.end} ({image}, {step}): {waits}"

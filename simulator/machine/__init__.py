@@ -1,0 +1,1 @@
+"""From a mapping to the machine: units, flows between tiles, receptive fields."""
