@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tables import PhaseTables
-from .record import PhaseRecord, empty_record, recorder
+from .record import PhaseRecord, phase_record
 
 IntArray = NDArray[np.int64]
 
@@ -56,52 +56,53 @@ class PhaseCounts:
 
 
 def run_tables(tables: PhaseTables, *, record: bool = False) -> PhaseCounts:
-    """Run one phase from edge 0; with ``record``, keep the times of every token (24 to 48 bytes each)."""
-    from ..kernels.cycle import DEADLOCK, run_phase
-    from ..kernels.cycle_state import Counts
+    """Run one phase from edge 0; with ``record``, keep the times of every token (40 bytes) and element (8 bytes)."""
+    from ..kernels import cycle_memory as k
+    from ..kernels.cycle import run_phase
 
-    n_units, n_channels = tables.unit.size, tables.channel.size
+    memory = run_phase(tables, record)
+
+    def fields(first: int, last: int, n: int) -> IntArray:
+        return memory[memory[first] : memory[last]].reshape(-1, n)
+
+    units, channels = fields(k.UNITS, k.CHANNELS, k.U_FIELDS), fields(k.CHANNELS, k.LANES, k.C_FIELDS)
     shape = tuple(int(n) for n in tables.span_shape)
-    counts = Counts(
-        busy=np.zeros(n_units, dtype=np.int64),
-        served=np.zeros(n_units, dtype=np.int64),
-        waited=np.zeros(n_channels, dtype=np.int64),
-        queue_peak=np.zeros(n_channels, dtype=np.int64),
-        arrived=np.zeros(n_channels, dtype=np.int64),
-        span_start=np.full(shape, -1, dtype=np.int64),
-        span_end=np.zeros(shape, dtype=np.int64),
-        full=np.full(n_units, -1, dtype=np.int64),
-        missing=np.full(n_units, -1, dtype=np.int64),
-    )
-    kept = empty_record(tables) if record else None
-    status, end = run_phase(tables, counts, recorder(kept))
+    stuck = bool(memory[k.UNFINISHED] > 0)
     return PhaseCounts(
-        end=int(end),
-        busy=counts.busy,
-        served=counts.served,
-        waited=counts.waited,
-        queue_peak=counts.queue_peak,
-        arrived=counts.arrived,
-        span_start=counts.span_start,
-        span_end=counts.span_end,
-        deadlock=_waits(tables, counts.full, counts.missing) if status == DEADLOCK else (),
-        record=kept,
+        end=int(memory[k.LAST_MOVE if stuck else k.LAST_EDGE]),
+        busy=units[:, k.U_BUSY].copy(),
+        served=units[:, k.U_NEXT].copy(),
+        waited=channels[:, k.C_WAITED].copy(),
+        queue_peak=channels[:, k.C_PEAK].copy(),
+        arrived=channels[:, k.C_ARRIVED].copy(),
+        span_start=memory[memory[k.SPANS] : memory[k.SPAN_ENDS]].reshape(shape).copy(),
+        span_end=memory[memory[k.SPAN_ENDS] : memory[k.TOKENS]].reshape(shape).copy(),
+        deadlock=_waits(tables, memory) if stuck else (),
+        record=phase_record(tables, memory) if record else None,
     )
 
 
-def _waits(tables: PhaseTables, full: IntArray, missing: IntArray) -> tuple[Wait, ...]:
+def _waits(tables: PhaseTables, memory: IntArray) -> tuple[Wait, ...]:
     """Follow the waits from the lowest waiting unit to the first one met twice, or to one that does not wait."""
-    waiting = np.flatnonzero((full >= 0) | (missing >= 0))
-    unit = int(waiting[0])
+    from ..kernels import cycle_memory as k
+    from ..kernels.cycle import waits
+
+    def waits_for(unit: int) -> Wait | None:
+        full, missing = waits(memory, int(memory[k.UNITS]) + unit * k.U_FIELDS)
+        if max(full, missing) < 0:
+            return None
+        channel = (max(full, missing) - int(memory[k.CHANNELS])) // k.C_FIELDS
+        other = tables.dst[channel] if full >= 0 else tables.src[channel]
+        return Wait(unit, int(other), int(channel), full >= 0)
+
+    wait = next(found for found in map(waits_for, range(tables.unit.size)) if found is not None)
     chain: list[Wait] = []
     met: dict[int, int] = {}
-    while unit not in met:
-        met[unit] = len(chain)
-        is_full = bool(full[unit] >= 0)
-        channel = int(full[unit] if is_full else missing[unit])
-        if channel < 0:
+    while wait.unit not in met:
+        met[wait.unit] = len(chain)
+        chain.append(wait)
+        following = waits_for(wait.other)
+        if following is None:
             return tuple(chain)
-        other = int(tables.dst[channel] if is_full else tables.src[channel])
-        chain.append(Wait(unit, other, channel, is_full))
-        unit = other
-    return tuple(chain[met[unit] :])
+        wait = following
+    return tuple(chain[met[wait.unit] :])

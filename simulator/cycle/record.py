@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..tables import COMPUTE, ROUTE, PhaseTables
-
-if TYPE_CHECKING:
-    from ..kernels.cycle_state import Recorder
 
 IntArray = NDArray[np.int64]
 
@@ -25,52 +21,59 @@ class PhaseRecord:
 
     Attributes:
         first_token: (units + 1,) first row of each unit.
-        start, leave: (tokens,) edges at which a token took and left its lane.
-        hop: (tokens,) hop of a packet; 0 for computing units.
-        packet: (tokens,) the token's number in its unit, of a packet its number in its flow.
-        came: (tokens,) edge at which a packet had come into the queue of a router output; -1 for others.
+        token: (tokens, 5) the five columns below.
         first_arrival: (channels + 1,) first row of each channel in ``arrival``.
         arrival: (arrivals,) edge at which the ``i``-th element came into a queue or far end; router queues
             have none.
     """
 
     first_token: IntArray
-    start: IntArray
-    leave: IntArray
-    hop: IntArray
-    packet: IntArray
-    came: IntArray
+    token: IntArray
     first_arrival: IntArray
     arrival: IntArray
 
+    @property
+    def start(self) -> IntArray:
+        """(tokens,) edge at which a token took its lane."""
+        return self.token[:, 0]
 
-def empty_record(tables: PhaseTables) -> PhaseRecord:
-    """Record with room for every token and element of a phase."""
-    first_token = np.append(0, np.cumsum(tables.n_tokens))
-    room = np.where(tables.kind == ROUTE, 0, tables.n_tokens[tables.src]) if tables.src.size else tables.src
-    n_tokens = int(first_token[-1])
-    fields = {name: np.full(n_tokens, -1, dtype=np.int64) for name in ("start", "leave", "hop", "packet", "came")}
-    first_arrival = np.append(0, np.cumsum(room)).astype(np.int64)
+    @property
+    def leave(self) -> IntArray:
+        """(tokens,) edge at which it left its lane."""
+        return self.token[:, 1]
+
+    @property
+    def hop(self) -> IntArray:
+        """(tokens,) hop of a packet; 0 for computing units."""
+        return self.token[:, 2]
+
+    @property
+    def packet(self) -> IntArray:
+        """(tokens,) the token's number in its unit, of a packet its number in its flow."""
+        return self.token[:, 3]
+
+    @property
+    def came(self) -> IntArray:
+        """(tokens,) edge at which a packet had come into the queue of a router output; -1 for others."""
+        return self.token[:, 4]
+
+
+def phase_record(tables: PhaseTables, memory: IntArray) -> PhaseRecord:
+    """Record of a phase that ran with one."""
+    from ..kernels import cycle_memory as k
+
+    room = np.where(tables.kind == ROUTE, 0, tables.n_tokens[tables.src])
     return PhaseRecord(
-        first_token=first_token.astype(np.int64),
-        **fields,
-        first_arrival=first_arrival,
-        arrival=np.full(int(first_arrival[-1]), -1, dtype=np.int64),
+        first_token=np.append(0, np.cumsum(tables.n_tokens)).astype(np.int64),
+        token=memory[memory[k.TOKENS] : memory[k.ARRIVALS]].reshape(-1, k.R_FIELDS),
+        first_arrival=np.append(0, np.cumsum(room)).astype(np.int64),
+        arrival=memory[memory[k.ARRIVALS] :],
     )
-
-
-def recorder(record: PhaseRecord | None) -> Recorder:
-    """What the kernel writes into; without a record nothing is kept."""
-    from ..kernels.cycle_state import Recorder
-
-    if record is None:
-        return Recorder(*(np.zeros(0, dtype=np.int64) for _ in Recorder._fields))
-    return Recorder(*(getattr(record, name) for name in Recorder._fields))
 
 
 def service_ends(tables: PhaseTables, record: PhaseRecord) -> IntArray:
     """(tokens,) edge at which each token's service ended; -1 for those that never started."""
-    ends = np.full(record.start.size, -1, dtype=np.int64)
+    ends = np.full(record.token.shape[0], -1, dtype=np.int64)
     for u in range(tables.unit.size):
         rows = slice(int(record.first_token[u]), int(record.first_token[u + 1]))
         if tables.role[u] == COMPUTE:

@@ -1,117 +1,90 @@
 """The clock of one phase: event-driven, exact to the edge rules of docs/machine.md.
 
 Time jumps to the earliest end of a service, lead or delivery, or to the next edge if something that waits
-could then go on. ``cycle_state.py`` holds the state, ``cycle_moves.py`` what happens to one lane or channel.
+could then go on. ``cycle_memory.py`` has the tables, ``cycle_moves.py`` what happens to one lane or channel.
 """
 
 from __future__ import annotations
 
+from . import cycle_memory as k
 from ._jit import kernel
-from .cycle_moves import blocked_channel, finish_lane, full_far_end, missing_channel, start_tokens, transfer
-from .cycle_state import (
-    C_ARRIVED,
-    C_FREED,
-    C_LISTED,
-    C_RECHECK,
-    LAST_EDGE,
-    N_CHANNELS,
-    N_HEAP,
-    N_PUSHED,
-    N_RECHECK,
-    N_UNITS,
-    N_WAKE,
-    U_LISTED,
-    U_WOKEN,
-    UNFINISHED,
-    Counts,
-    Recorder,
-    State,
-    Tables,
-    arrive,
-    heap_pop,
-    list_channel,
-    list_unit,
-    new_state,
-    recheck_if_open,
-)
-
-FINISHED, DEADLOCK = 0, 1
+from .cycle_memory import Memory, Tables
+from .cycle_moves import arrive, blocked_channel, finish_lane, full_far_end, missing_channel, start_tokens, transfer
 
 
 @kernel
-def _do_edge(tables: Tables, state: State, counts: Counts, record: Recorder, edge: int) -> None:
+def _list_waiting(m: Memory) -> None:
+    """What was left for this edge at the last one."""
+    work = m[k.WORK] + k.N_RECHECK * m[k.WORK_ROOM]
+    for i in range(work, work + m[k.N_RECHECK]):
+        m[m[i] + k.C_RECHECK] = 0
+        k.list_channel(m, m[i])
+    m[k.N_RECHECK] = 0
+    work = m[k.WORK] + k.N_WAKE * m[k.WORK_ROOM]
+    for i in range(work, work + m[k.N_WAKE]):
+        m[m[i] + k.U_WOKEN] = 0
+        k.list_unit(m, m[i])
+    m[k.N_WAKE] = 0
+
+
+@kernel
+def _do_edge(m: Memory, edge: int) -> None:
     """Rules (a), (b), (c) at one edge; lists what to look at again at the next one."""
-    n_lanes, scalars, work = state.lane.shape[0], state.scalars, state.work
-    n_events = n_lanes + state.channel.shape[0]
-    for i in range(scalars[N_RECHECK]):
-        c = work[N_RECHECK, i]
-        state.channel[c, C_RECHECK] = 0
-        list_channel(state, c)
-    scalars[N_RECHECK] = 0
-    for i in range(scalars[N_WAKE]):
-        u = work[N_WAKE, i]
-        state.unit[u, U_WOKEN] = 0
-        list_unit(state, u)
-    scalars[N_WAKE] = 0
-    while scalars[N_HEAP] > 0 and state.heap[0] // n_events == edge:
-        event = heap_pop(state) % n_events
-        if event < n_lanes:
-            finish_lane(tables, state, counts, record, event, edge)
+    room = m[k.WORK_ROOM]
+    _list_waiting(m)
+    while m[k.N_HEAP] > 0 and m[m[k.HEAP]] // m[k.SIZE] == edge:
+        address = k.heap_pop(m) % m[k.SIZE]
+        if address >= m[k.LANES]:
+            finish_lane(m, address, edge)
         else:
-            arrive(tables, state, counts, record, event - n_lanes, edge)
-    for i in range(scalars[N_CHANNELS]):
-        c = work[N_CHANNELS, i]
-        state.channel[c, C_LISTED] = 0
-        transfer(tables, state, counts, record, c, edge)
-    scalars[N_CHANNELS] = 0
-    for i in range(scalars[N_UNITS]):
-        u = work[N_UNITS, i]
-        state.unit[u, U_LISTED] = 0
-        start_tokens(tables, state, counts, record, u, edge)
-    scalars[N_UNITS] = 0
-    for i in range(scalars[N_PUSHED]):
-        c = work[N_PUSHED, i]
-        row = state.channel[c]
-        counts.queue_peak[c] = max(counts.queue_peak[c], row[C_ARRIVED] - row[C_FREED])
-        recheck_if_open(state, c)
-    scalars[N_PUSHED] = 0
+            arrive(m, address, edge)
+    work = m[k.WORK] + k.N_CHANNELS * room
+    for i in range(work, work + m[k.N_CHANNELS]):
+        m[m[i] + k.C_LISTED] = 0
+        transfer(m, m[i], edge)
+    m[k.N_CHANNELS] = 0
+    work = m[k.WORK] + k.N_UNITS * room
+    for i in range(work, work + m[k.N_UNITS]):
+        m[m[i] + k.U_LISTED] = 0
+        start_tokens(m, m[i], edge)
+    m[k.N_UNITS] = 0
+    work = m[k.WORK] + k.N_PUSHED * room
+    for i in range(work, work + m[k.N_PUSHED]):
+        c = m[i]
+        m[c + k.C_PEAK] = max(m[c + k.C_PEAK], m[c + k.C_ARRIVED] - m[c + k.C_FREED])
+        k.recheck_if_open(m, c)
+    m[k.N_PUSHED] = 0
 
 
 @kernel
-def _report_waits(tables: Tables, state: State, counts: Counts) -> None:
-    for u in range(state.unit.shape[0]):
-        counts.full[u] = blocked_channel(tables, state, u)
-        counts.missing[u] = -1
-        if counts.full[u] < 0:
-            counts.missing[u] = missing_channel(tables, state, u)
-            if counts.missing[u] < 0:
-                counts.full[u] = full_far_end(tables, state, u, -1)
-
-
-@kernel
-def run_phase(tables: Tables, counts: Counts, record: Recorder) -> tuple[int, int]:
-    """Run a phase to its end; fills ``counts`` and, if it has room, ``record``.
+def run_phase(tables: Tables, recorded: bool) -> Memory:
+    """Run a phase to its end: no event is left.
 
     Returns:
-        ``FINISHED`` and the edge at which the last token left its lane or the last element arrived, or
-        ``DEADLOCK`` and the last edge at which anything happened.
+        The memory: counts in the fields of units and channels, edges in the header. ``UNFINISHED`` is 0, or
+        the phase deadlocked and ``waits`` says who waits.
     """
-    state = new_state(tables)
-    n_events = state.lane.shape[0] + state.channel.shape[0]
-    for u in range(state.unit.shape[0]):
-        list_unit(state, u)
+    m = k.new_memory(tables, recorded)
+    for u in range(m[k.UNITS], m[k.CHANNELS], k.U_FIELDS):
+        k.list_unit(m, u)
     edge = 0
     while True:
-        _do_edge(tables, state, counts, record, edge)
-        if state.scalars[N_RECHECK] + state.scalars[N_WAKE] > 0:
+        _do_edge(m, edge)
+        if m[k.N_RECHECK] + m[k.N_WAKE] > 0:
             edge += 1
-        elif state.scalars[N_HEAP] > 0:
-            edge = state.heap[0] // n_events
+        elif m[k.N_HEAP] > 0:
+            edge = m[m[k.HEAP]] // m[k.SIZE]
         else:
-            break
-    for c in range(state.channel.shape[0]):
-        counts.arrived[c] = state.channel[c, C_ARRIVED]
-    if state.scalars[UNFINISHED] > 0:
-        _report_waits(tables, state, counts)
-        return DEADLOCK, state.scalars[LAST_EDGE]
-    return FINISHED, state.scalars[LAST_EDGE]
+            return m
+
+
+@kernel
+def waits(m: Memory, u: int) -> tuple[int, int]:
+    """After a deadlock: addresses of the full channel, and of the empty one, that a unit waits for; else -1."""
+    full = blocked_channel(m, u)
+    if full >= 0:
+        return full, -1
+    missing = missing_channel(m, u)
+    if missing >= 0:
+        return -1, missing
+    return full_far_end(m, u, -1), -1

@@ -1,397 +1,333 @@
-"""What happens to a lane, a channel or a unit at one edge: ends of service, transfers, starts."""
+"""What happens to a lane, a channel or a unit at one edge: ends of service, transfers, starts.
+
+Arguments ``u``, ``c``, ``lane`` and ``hop`` are addresses in the memory ``m``.
+"""
 
 from __future__ import annotations
 
+from . import cycle_memory as k
 from ._jit import kernel
-from .cycle_state import (
-    C_ARRIVED,
-    C_BASE,
-    C_BEFORE,
-    C_DEPTH,
-    C_DST,
-    C_EMIT,
-    C_EMIT_PERIOD,
-    C_FREE,
-    C_FREED,
-    C_FREED_AT,
-    C_HEAD,
-    C_KIND,
-    C_NEED,
-    C_PERIOD,
-    C_PHASE,
-    C_POSITION,
-    C_RESERVED,
-    C_RING,
-    C_SRC,
-    C_STEP,
-    C_WAITING,
-    COMPUTE,
-    DONE,
-    END,
-    FREE,
-    INJECT,
-    L_COPIES,
-    L_END,
-    L_GROUP,
-    L_HOP,
-    L_LOWEST,
-    L_OWED,
-    L_READY,
-    L_RECORD,
-    L_SINCE,
-    L_STATE,
-    L_TOKEN,
-    L_UNIT,
-    LAST_EDGE,
-    LAST_MOVE,
-    LINK,
-    MOVING,
-    ROUTE,
-    SERVING,
-    U_FAR,
-    U_FAR_END,
-    U_FREE,
-    U_GROUP,
-    U_GROUP_LEFT,
-    U_HOP,
-    U_IN,
-    U_IN_END,
-    U_LANE,
-    U_LANE_END,
-    U_NEXT,
-    U_OUT,
-    U_OUT_END,
-    U_PERIOD,
-    U_PHASE,
-    U_ROLE,
-    U_SERVICE,
-    U_SPAN,
-    U_SPAN_PERIOD,
-    U_TOKENS,
-    UNFINISHED,
-    Counts,
-    Recorder,
-    State,
-    Tables,
-    came_in,
-    heap_push,
-    list_channel,
-    list_unit,
-    recheck_if_open,
-    wake_unit,
-)
+from .cycle_memory import Memory
 
 
 @kernel
-def _emits(tables: Tables, state: State, c: int, token: int) -> bool:
+def _emits(m: Memory, c: int, token: int) -> bool:
     """Whether a token of the source puts a copy into this queue or far end."""
-    row = state.channel[c]
-    if row[C_EMIT_PERIOD] == 1:
-        return bool(tables.pattern_values[row[C_EMIT]] != 0)
-    return bool(tables.pattern_values[row[C_EMIT] + token % row[C_EMIT_PERIOD]] != 0)
+    if m[c + k.C_EMIT_PERIOD] == 1:
+        return bool(m[m[c + k.C_EMIT]] != 0)
+    return bool(m[m[c + k.C_EMIT] + token % m[c + k.C_EMIT_PERIOD]] != 0)
 
 
 @kernel
-def _free_lane(state: State, counts: Counts, record: Recorder, lane: int, edge: int) -> None:
-    row = state.lane[lane]
-    u = row[L_UNIT]
-    row[L_STATE] = FREE
-    unit = state.unit[u]
-    unit[U_FREE] += 1
-    state.scalars[LAST_EDGE] = edge
-    state.scalars[LAST_MOVE] = edge
-    state.scalars[UNFINISHED] -= 1
-    if unit[U_SPAN] >= 0:
-        counts.span_end[unit[U_SPAN], row[L_GROUP]] = max(counts.span_end[unit[U_SPAN], row[L_GROUP]], edge)
-    if record.leave.size > 0:
-        record.leave[row[L_RECORD]] = edge
-    if unit[U_NEXT] < unit[U_TOKENS]:
-        list_unit(state, u)
+def _latest(m: Memory, u: int, group: int, edge: int) -> None:
+    """Move the end of a span of this unit."""
+    at = m[u + k.U_SPAN] + m[k.SPAN_ENDS] - m[k.SPANS] + group
+    m[at] = max(m[at], edge)
 
 
 @kernel
-def _launch(tables: Tables, state: State, counts: Counts, hop: int, packet: int, edge: int) -> None:
-    """Rule (a): elements leave the mesh at this hop, ``hop_flits`` edges before they arrive."""
-    due = edge + tables.hop_flits[hop]
-    n_lanes = state.lane.shape[0]
-    for i in range(tables.deliver_start[hop], tables.deliver_start[hop + 1]):
-        c = tables.deliver[i]
-        if not _emits(tables, state, c, packet):
+def _free_lane(m: Memory, lane: int, edge: int) -> None:
+    u = m[lane + k.L_UNIT]
+    m[lane + k.L_STATE] = k.FREE
+    m[u + k.U_FREE] += 1
+    m[k.LAST_EDGE] = edge
+    m[k.LAST_MOVE] = edge
+    m[k.UNFINISHED] -= 1
+    if m[u + k.U_SPAN] >= 0:
+        _latest(m, u, m[lane + k.L_GROUP], edge)
+    if m[k.RECORDS] != 0:
+        m[m[lane + k.L_RECORD] + k.R_LEAVE] = edge
+    if m[u + k.U_NEXT] < m[u + k.U_TOKENS]:
+        k.list_unit(m, u)
+
+
+@kernel
+def _launch(m: Memory, hop: int, packet: int, edge: int) -> None:
+    """Rule (a): elements leave the mesh at this hop, ``H_FLITS`` edges before they arrive."""
+    due = edge + m[hop + k.H_FLITS]
+    for i in range(m[hop + k.H_DELIVER], m[hop + k.H_DELIVER_END]):
+        c = m[i]
+        if not _emits(m, c, packet):
             continue
-        heap_push(state, due * (n_lanes + state.channel.shape[0]) + n_lanes + c)
-        source = state.unit[state.channel[c, C_SRC]]
-        if source[U_SPAN] >= 0:
-            group = packet // source[U_SPAN_PERIOD]
-            counts.span_end[source[U_SPAN], group] = max(counts.span_end[source[U_SPAN], group], due)
+        k.heap_push(m, due, c)
+        u = m[c + k.C_SRC]
+        if m[u + k.U_SPAN] >= 0:
+            _latest(m, u, packet // m[u + k.U_SPAN_PERIOD], due)
 
 
 @kernel
-def _owe(tables: Tables, state: State, lane: int) -> int:
+def _owe(m: Memory, lane: int, u: int) -> int:
     """Copies that a token owes from now on."""
-    row = state.lane[lane]
-    unit = state.unit[row[L_UNIT]]
     copies = 0
-    if unit[U_ROLE] == COMPUTE:
-        for i in range(unit[U_OUT], unit[U_OUT_END]):
-            c = state.out_channel[i]
-            if _emits(tables, state, c, row[L_TOKEN]):
+    owed = m[lane + k.L_OWED]
+    if m[u + k.U_ROLE] == k.COMPUTE:
+        first = m[u + k.U_OUT]
+        for i in range(first, m[u + k.U_OUT_END]):
+            c = m[i]
+            if _emits(m, c, m[lane + k.L_TOKEN]):
                 copies += 1
-                state.owed[row[L_OWED] + i - unit[U_OUT]] = 1
-                state.channel[c, C_WAITING] += 1
-                list_channel(state, c)
+                m[owed + i - first] = 1
+                m[c + k.C_WAITING] += 1
+                k.list_channel(m, c)
         return copies
-    for i in range(tables.child_start[row[L_HOP]], tables.child_start[row[L_HOP] + 1]):
-        c = tables.hop_channel[tables.child[i]]
-        state.owed[row[L_OWED] + copies] = 1
+    hop = m[lane + k.L_HOP]
+    for i in range(m[hop + k.H_CHILD], m[hop + k.H_CHILD_END]):
+        c = m[m[i] + k.H_CHANNEL]
+        m[owed + copies] = 1
         copies += 1
-        state.channel[c, C_WAITING] += 1
-        list_channel(state, c)
+        m[c + k.C_WAITING] += 1
+        k.list_channel(m, c)
     return copies
 
 
 @kernel
-def _lowest_owed(tables: Tables, state: State, lane: int) -> int:
-    """Lowest channel to which a lane owes a copy."""
-    row = state.lane[lane]
-    unit = state.unit[row[L_UNIT]]
-    if unit[U_ROLE] == COMPUTE:
-        for i in range(unit[U_OUT_END] - unit[U_OUT]):
-            if state.owed[row[L_OWED] + i] != 0:
-                return int(state.out_channel[unit[U_OUT] + i])
+def _lowest_owed(m: Memory, lane: int) -> int:
+    """Lowest channel to which a lane owes a copy, -1 if none."""
+    u, owed = m[lane + k.L_UNIT], m[lane + k.L_OWED]
+    if m[u + k.U_ROLE] == k.COMPUTE:
+        first = m[u + k.U_OUT]
+        for i in range(first, m[u + k.U_OUT_END]):
+            if m[owed + i - first] != 0:
+                return int(m[i])
+        return -1
     lowest = -1
-    first = tables.child_start[row[L_HOP]]
-    for i in range(tables.child_start[row[L_HOP] + 1] - first):
-        c = tables.hop_channel[tables.child[first + i]]
-        if state.owed[row[L_OWED] + i] != 0 and (lowest < 0 or c < lowest):
+    first = m[m[lane + k.L_HOP] + k.H_CHILD]
+    for i in range(first, m[m[lane + k.L_HOP] + k.H_CHILD_END]):
+        c = m[m[i] + k.H_CHANNEL]
+        if m[owed + i - first] != 0 and (lowest < 0 or c < lowest):
             lowest = c
-    return int(lowest)
+    return lowest
 
 
 @kernel
-def finish_lane(tables: Tables, state: State, counts: Counts, record: Recorder, lane: int, edge: int) -> None:
+def finish_lane(m: Memory, lane: int, edge: int) -> None:
     """Rule (a): the lead or the service of a lane's token ends."""
-    row = state.lane[lane]
-    state.scalars[LAST_MOVE] = edge
-    if row[L_STATE] == SERVING:
-        row[L_COPIES] = _owe(tables, state, lane)
-        if state.unit[row[L_UNIT], U_ROLE] != COMPUTE:
-            _launch(tables, state, counts, row[L_HOP], row[L_TOKEN], edge)
-        if row[L_END] > edge:
-            row[L_STATE] = MOVING
-            heap_push(state, row[L_END] * (state.lane.shape[0] + state.channel.shape[0]) + lane)
+    u = m[lane + k.L_UNIT]
+    m[k.LAST_MOVE] = edge
+    if m[lane + k.L_STATE] == k.SERVING:
+        m[lane + k.L_COPIES] = _owe(m, lane, u)
+        if m[u + k.U_ROLE] != k.COMPUTE:
+            _launch(m, m[lane + k.L_HOP], m[lane + k.L_TOKEN], edge)
+        if m[lane + k.L_END] > edge:
+            m[lane + k.L_STATE] = k.MOVING
+            k.heap_push(m, m[lane + k.L_END], lane)
             return
-    if row[L_COPIES] == 0:
-        _free_lane(state, counts, record, lane, edge)
+    if m[lane + k.L_COPIES] == 0:
+        _free_lane(m, lane, edge)
         return
-    row[L_STATE] = DONE
-    row[L_SINCE] = edge
-    row[L_LOWEST] = _lowest_owed(tables, state, lane)
+    m[lane + k.L_STATE] = k.DONE
+    m[lane + k.L_SINCE] = edge
+    m[lane + k.L_LOWEST] = _lowest_owed(m, lane)
 
 
 @kernel
-def _oldest_lane(tables: Tables, state: State, c: int) -> tuple[int, int]:
+def arrive(m: Memory, c: int, edge: int) -> None:
+    """Rule (b): an element launched for this edge reaches its far end."""
+    if m[k.RECORDS] != 0:
+        m[m[c + k.C_RECORD] + m[c + k.C_ARRIVED]] = edge
+    m[k.LAST_EDGE] = edge
+    m[k.LAST_MOVE] = edge
+    k.came_in(m, c)
+
+
+@kernel
+def _oldest_lane(m: Memory, c: int) -> tuple[int, int]:
     """Lane of the source whose token owes this queue a copy (first ready, then lowest), and the flag's place."""
-    unit = state.unit[state.channel[c, C_SRC]]
-    if unit[U_ROLE] != COMPUTE:
-        hop = state.lane[unit[U_LANE], L_HOP]
+    u = m[c + k.C_SRC]
+    lane = m[u + k.U_LANE]
+    if m[u + k.U_ROLE] != k.COMPUTE:
+        child = m[m[lane + k.L_HOP] + k.H_CHILD]
         place = 0
-        while tables.hop_channel[tables.child[tables.child_start[hop] + place]] != c:
+        while m[m[child + place] + k.H_CHANNEL] != c:
             place += 1
-        return unit[U_LANE], place
-    position = state.channel[c, C_POSITION]
+        return lane, place
+    position = m[c + k.C_POSITION]
     oldest = -1
-    for i in range(unit[U_LANE], unit[U_LANE_END]):
-        row = state.lane[i]
-        owes = row[L_STATE] >= MOVING and state.owed[row[L_OWED] + position] != 0
-        if owes and (oldest < 0 or row[L_READY] < state.lane[oldest, L_READY]):
-            oldest = i
+    while lane < m[u + k.U_LANE_END]:
+        owes = m[lane + k.L_STATE] >= k.MOVING and m[m[lane + k.L_OWED] + position] != 0
+        if owes and (oldest < 0 or m[lane + k.L_READY] < m[oldest + k.L_READY]):
+            oldest = lane
+        lane += k.L_FIELDS
     return oldest, position
 
 
 @kernel
-def _push_packet(tables: Tables, state: State, c: int, lane: int, place: int, edge: int) -> None:
-    """Put a packet into the ring of a router queue: its next hop, its number, and when it came."""
-    channel, row = state.channel[c], state.lane[lane]
-    slot = (channel[C_HEAD] + channel[C_ARRIVED] - channel[C_FREED]) % channel[C_DEPTH]
-    entry = state.ring[channel[C_RING] + slot]
-    entry[0] = tables.child[tables.child_start[row[L_HOP]] + place]
-    entry[1] = row[L_TOKEN]
-    entry[2] = edge
+def _push_packet(m: Memory, c: int, lane: int, place: int, edge: int) -> None:
+    """Put a packet into a router queue: its next hop, its number, and when it came."""
+    slot = (m[c + k.C_HEAD] + m[c + k.C_ARRIVED] - m[c + k.C_FREED]) % m[c + k.C_DEPTH]
+    packet = m[c + k.C_RING] + slot * k.P_FIELDS
+    m[packet + k.P_HOP] = m[m[m[lane + k.L_HOP] + k.H_CHILD] + place]
+    m[packet + k.P_PACKET] = m[lane + k.L_TOKEN]
+    m[packet + k.P_CAME] = edge
 
 
 @kernel
-def transfer(tables: Tables, state: State, counts: Counts, record: Recorder, c: int, edge: int) -> None:
+def transfer(m: Memory, c: int, edge: int) -> None:
     """Rule (b): a queue with room takes one copy."""
-    channel = state.channel[c]
-    if channel[C_WAITING] == 0 or channel[C_ARRIVED] - channel[C_FREED] >= channel[C_DEPTH]:
+    if m[c + k.C_WAITING] == 0 or m[c + k.C_ARRIVED] - m[c + k.C_FREED] >= m[c + k.C_DEPTH]:
         return
-    lane, place = _oldest_lane(tables, state, c)
-    row = state.lane[lane]
-    state.owed[row[L_OWED] + place] = 0
-    channel[C_WAITING] -= 1
-    row[L_COPIES] -= 1
-    state.scalars[LAST_MOVE] = edge
-    if channel[C_KIND] == ROUTE:
-        _push_packet(tables, state, c, lane, place, edge)
-    elif record.arrival.size > 0:
-        record.arrival[record.first_arrival[c] + channel[C_ARRIVED]] = edge
-    came_in(state, c)
-    if row[L_STATE] == DONE:
-        if row[L_LOWEST] == c:
-            counts.waited[c] += edge - row[L_SINCE]
-            row[L_SINCE] = edge
-            row[L_LOWEST] = _lowest_owed(tables, state, lane)
-        if row[L_COPIES] == 0:
-            _free_lane(state, counts, record, lane, edge)
+    lane, place = _oldest_lane(m, c)
+    m[m[lane + k.L_OWED] + place] = 0
+    m[c + k.C_WAITING] -= 1
+    m[lane + k.L_COPIES] -= 1
+    m[k.LAST_MOVE] = edge
+    if m[c + k.C_KIND] == k.ROUTE:
+        _push_packet(m, c, lane, place, edge)
+    elif m[k.RECORDS] != 0:
+        m[m[c + k.C_RECORD] + m[c + k.C_ARRIVED]] = edge
+    k.came_in(m, c)
+    if m[lane + k.L_STATE] == k.DONE:
+        if m[lane + k.L_LOWEST] == c:
+            m[c + k.C_WAITED] += edge - m[lane + k.L_SINCE]
+            m[lane + k.L_SINCE] = edge
+            m[lane + k.L_LOWEST] = _lowest_owed(m, lane)
+        if m[lane + k.L_COPIES] == 0:
+            _free_lane(m, lane, edge)
 
 
 @kernel
-def missing_channel(tables: Tables, state: State, u: int) -> int:
+def missing_channel(m: Memory, u: int) -> int:
     """Lowest channel that lacks elements for the unit's next token, -1 if none (or a router output)."""
-    unit = state.unit[u]
-    if unit[U_ROLE] == LINK or unit[U_NEXT] >= unit[U_TOKENS]:
+    if m[u + k.U_ROLE] == k.LINK or m[u + k.U_NEXT] >= m[u + k.U_TOKENS]:
         return -1
-    for i in range(unit[U_IN], unit[U_IN_END]):
-        row = state.channel[state.in_channel[i]]
-        if row[C_ARRIVED] < tables.pattern_values[row[C_NEED] + row[C_PHASE]] + row[C_BASE]:
-            return int(state.in_channel[i])
-    return -1
-
-
-@kernel
-def blocked_channel(tables: Tables, state: State, u: int) -> int:
-    """Lowest channel owed by the lowest lane whose token could move on, -1 if none."""
-    for lane in range(state.unit[u, U_LANE], state.unit[u, U_LANE_END]):
-        if state.lane[lane, L_STATE] >= MOVING and state.lane[lane, L_COPIES] > 0:
-            return _lowest_owed(tables, state, lane)
-    return -1
-
-
-@kernel
-def full_far_end(tables: Tables, state: State, u: int, edge: int) -> int:
-    """Lowest far end without room for an interface's next packet before (c) of this edge, -1 if none."""
-    unit = state.unit[u]
-    if unit[U_ROLE] != INJECT or unit[U_NEXT] >= unit[U_TOKENS]:
-        return -1
-    for i in range(unit[U_FAR], unit[U_FAR_END]):
-        c = state.far_channel[i]
-        row = state.channel[c]
-        gone = row[C_BEFORE] if row[C_FREED_AT] == edge else row[C_FREED]
-        if row[C_RESERVED] - gone >= row[C_DEPTH] and _emits(tables, state, c, unit[U_NEXT]):
+    for i in range(m[u + k.U_IN], m[u + k.U_IN_END]):
+        c = m[i]
+        if m[c + k.C_ARRIVED] < m[m[c + k.C_NEED] + m[c + k.C_PHASE]] + m[c + k.C_BASE]:
             return int(c)
     return -1
 
 
 @kernel
-def _take_elements(tables: Tables, state: State, u: int, edge: int) -> None:
+def blocked_channel(m: Memory, u: int) -> int:
+    """Lowest channel owed by the lowest lane whose token could move on, -1 if none."""
+    lane = m[u + k.U_LANE]
+    while lane < m[u + k.U_LANE_END]:
+        if m[lane + k.L_STATE] >= k.MOVING and m[lane + k.L_COPIES] > 0:
+            return _lowest_owed(m, lane)
+        lane += k.L_FIELDS
+    return -1
+
+
+@kernel
+def full_far_end(m: Memory, u: int, edge: int) -> int:
+    """Lowest far end without room for an interface's next packet before (c) of this edge, -1 if none."""
+    if m[u + k.U_ROLE] != k.INJECT or m[u + k.U_NEXT] >= m[u + k.U_TOKENS]:
+        return -1
+    for i in range(m[u + k.U_FAR], m[u + k.U_FAR_END]):
+        c = m[i]
+        gone = m[c + k.C_BEFORE] if m[c + k.C_FREED_AT] == edge else m[c + k.C_FREED]
+        if m[c + k.C_RESERVED] - gone >= m[c + k.C_DEPTH] and _emits(m, c, m[u + k.U_NEXT]):
+            return int(c)
+    return -1
+
+
+@kernel
+def _take_elements(m: Memory, u: int, edge: int) -> None:
     """Elements go from every channel that the starting token empties; the next token's needs are looked up."""
-    unit = state.unit[u]
-    for i in range(unit[U_IN], unit[U_IN_END]):
-        c = state.in_channel[i]
-        row = state.channel[c]
-        if row[C_KIND] == END:
-            if row[C_FREED_AT] != edge:
-                row[C_FREED_AT] = edge
-                row[C_BEFORE] = row[C_FREED]
-            if state.unit[row[C_SRC], U_FREE] > 0:
-                wake_unit(state, row[C_SRC])
-        row[C_FREED] = tables.pattern_values[row[C_FREE] + row[C_PHASE]] + row[C_BASE]
-        row[C_PHASE] += 1
-        if row[C_PHASE] == row[C_PERIOD]:
-            row[C_PHASE] = 0
-            row[C_BASE] += row[C_STEP]
-        recheck_if_open(state, c)
+    for i in range(m[u + k.U_IN], m[u + k.U_IN_END]):
+        c = m[i]
+        if m[c + k.C_KIND] == k.END:
+            if m[c + k.C_FREED_AT] != edge:
+                m[c + k.C_FREED_AT] = edge
+                m[c + k.C_BEFORE] = m[c + k.C_FREED]
+            if m[m[c + k.C_SRC] + k.U_FREE] > 0:
+                k.wake_unit(m, m[c + k.C_SRC])
+        m[c + k.C_FREED] = m[m[c + k.C_FREE] + m[c + k.C_PHASE]] + m[c + k.C_BASE]
+        m[c + k.C_PHASE] += 1
+        if m[c + k.C_PHASE] == m[c + k.C_PERIOD]:
+            m[c + k.C_PHASE] = 0
+            m[c + k.C_BASE] += m[c + k.C_STEP]
+        k.recheck_if_open(m, c)
 
 
 @kernel
-def _reserve(tables: Tables, state: State, u: int) -> None:
-    unit = state.unit[u]
-    for i in range(unit[U_FAR], unit[U_FAR_END]):
-        if _emits(tables, state, state.far_channel[i], unit[U_NEXT]):
-            state.channel[state.far_channel[i], C_RESERVED] += 1
+def _reserve(m: Memory, u: int) -> None:
+    for i in range(m[u + k.U_FAR], m[u + k.U_FAR_END]):
+        if _emits(m, m[i], m[u + k.U_NEXT]):
+            m[m[i] + k.C_RESERVED] += 1
 
 
 @kernel
-def _begin(state: State, counts: Counts, record: Recorder, lane: int, edge: int, lead: int, service: int) -> None:
+def _enter_span(m: Memory, u: int, lane: int, edge: int) -> None:
+    if m[u + k.U_GROUP_LEFT] == 0:
+        m[u + k.U_GROUP] += 1
+        m[u + k.U_GROUP_LEFT] = m[u + k.U_SPAN_PERIOD]
+    m[u + k.U_GROUP_LEFT] -= 1
+    m[lane + k.L_GROUP] = m[u + k.U_GROUP]
+    at = m[u + k.U_SPAN] + m[u + k.U_GROUP]
+    if m[at] < 0 or edge < m[at]:
+        m[at] = edge
+
+
+@kernel
+def _begin(m: Memory, lane: int, edge: int, lead: int, service: int) -> None:
     """A lane starts its token; ``L_TOKEN`` and ``L_HOP`` are set."""
-    row = state.lane[lane]
-    u = row[L_UNIT]
-    unit = state.unit[u]
-    row[L_STATE] = SERVING
-    row[L_READY] = edge + lead
-    row[L_END] = edge + service
-    if unit[U_SPAN] >= 0:
-        if unit[U_GROUP_LEFT] == 0:
-            unit[U_GROUP] += 1
-            unit[U_GROUP_LEFT] = unit[U_SPAN_PERIOD]
-        unit[U_GROUP_LEFT] -= 1
-        row[L_GROUP] = unit[U_GROUP]
-        first = counts.span_start[unit[U_SPAN], unit[U_GROUP]]
-        if first < 0 or edge < first:
-            counts.span_start[unit[U_SPAN], unit[U_GROUP]] = edge
-    if record.start.size > 0:
-        row[L_RECORD] = record.first_token[u] + unit[U_NEXT]
-        record.start[row[L_RECORD]] = edge
-        record.hop[row[L_RECORD]] = row[L_HOP]
-        record.packet[row[L_RECORD]] = row[L_TOKEN]
-    unit[U_NEXT] += 1
-    unit[U_FREE] -= 1
-    counts.busy[u] += service
-    counts.served[u] += 1
-    state.scalars[LAST_MOVE] = edge
-    heap_push(state, row[L_READY] * (state.lane.shape[0] + state.channel.shape[0]) + lane)
+    u = m[lane + k.L_UNIT]
+    m[lane + k.L_STATE] = k.SERVING
+    m[lane + k.L_READY] = edge + lead
+    m[lane + k.L_END] = edge + service
+    if m[u + k.U_SPAN] >= 0:
+        _enter_span(m, u, lane, edge)
+    if m[k.RECORDS] != 0:
+        row = m[u + k.U_RECORD] + m[u + k.U_NEXT] * k.R_FIELDS
+        m[lane + k.L_RECORD] = row
+        m[row + k.R_START] = edge
+        m[row + k.R_HOP] = (m[lane + k.L_HOP] - m[k.HOPS]) // k.H_FIELDS if m[u + k.U_ROLE] != k.COMPUTE else 0
+        m[row + k.R_PACKET] = m[lane + k.L_TOKEN]
+    m[u + k.U_NEXT] += 1
+    m[u + k.U_FREE] -= 1
+    m[u + k.U_BUSY] += service
+    m[k.LAST_MOVE] = edge
+    k.heap_push(m, edge + lead, lane)
 
 
 @kernel
-def _start_packet(tables: Tables, state: State, counts: Counts, record: Recorder, u: int, edge: int) -> None:
+def _start_packet(m: Memory, u: int, edge: int) -> None:
     """Rule (c) of a router output: the packet that came first, of several that of the lowest queue."""
-    unit = state.unit[u]
     chosen, earliest = -1, 0
-    for i in range(unit[U_IN], unit[U_IN_END]):
-        c = state.in_channel[i]
-        row = state.channel[c]
-        if row[C_ARRIVED] > row[C_FREED]:
-            came = state.ring[row[C_RING] + row[C_HEAD], 2]
+    for i in range(m[u + k.U_IN], m[u + k.U_IN_END]):
+        c = m[i]
+        if m[c + k.C_ARRIVED] > m[c + k.C_FREED]:
+            came = m[m[c + k.C_RING] + m[c + k.C_HEAD] * k.P_FIELDS + k.P_CAME]
             if chosen < 0 or came < earliest:
                 chosen, earliest = c, came
     if chosen < 0:
         return
-    row = state.channel[chosen]
-    entry = state.ring[row[C_RING] + row[C_HEAD]]
-    row[C_HEAD] = (row[C_HEAD] + 1) % row[C_DEPTH]
-    row[C_FREED] += 1
-    recheck_if_open(state, chosen)
-    lane, hop = unit[U_LANE], entry[0]
-    state.lane[lane, L_HOP] = hop
-    state.lane[lane, L_TOKEN] = entry[1]
-    if record.start.size > 0:
-        record.came[record.first_token[u] + unit[U_NEXT]] = earliest
-    _begin(state, counts, record, lane, edge, tables.hop_lead[hop], tables.hop_service[hop])
+    packet = m[chosen + k.C_RING] + m[chosen + k.C_HEAD] * k.P_FIELDS
+    m[chosen + k.C_HEAD] = (m[chosen + k.C_HEAD] + 1) % m[chosen + k.C_DEPTH]
+    m[chosen + k.C_FREED] += 1
+    k.recheck_if_open(m, chosen)
+    lane, hop = m[u + k.U_LANE], m[packet + k.P_HOP]
+    m[lane + k.L_HOP] = hop
+    m[lane + k.L_TOKEN] = m[packet + k.P_PACKET]
+    if m[k.RECORDS] != 0:
+        m[m[u + k.U_RECORD] + m[u + k.U_NEXT] * k.R_FIELDS + k.R_CAME] = earliest
+    _begin(m, lane, edge, m[hop + k.H_LEAD], m[hop + k.H_SERVICE])
 
 
 @kernel
-def start_tokens(tables: Tables, state: State, counts: Counts, record: Recorder, u: int, edge: int) -> None:
+def start_tokens(m: Memory, u: int, edge: int) -> None:
     """Rule (c): free lanes, lowest first, start what can start."""
-    unit = state.unit[u]
-    if unit[U_ROLE] == LINK:
-        if unit[U_FREE] > 0:
-            _start_packet(tables, state, counts, record, u, edge)
+    if m[u + k.U_ROLE] == k.LINK:
+        if m[u + k.U_FREE] > 0:
+            _start_packet(m, u, edge)
         return
-    lane = unit[U_LANE]
-    while unit[U_FREE] > 0 and unit[U_NEXT] < unit[U_TOKENS]:
-        if missing_channel(tables, state, u) >= 0 or full_far_end(tables, state, u, edge) >= 0:
+    lane = m[u + k.U_LANE]
+    while m[u + k.U_FREE] > 0 and m[u + k.U_NEXT] < m[u + k.U_TOKENS]:
+        if missing_channel(m, u) >= 0 or full_far_end(m, u, edge) >= 0:
             return
-        while state.lane[lane, L_STATE] != FREE:
-            lane += 1
-        if unit[U_ROLE] == INJECT:
-            _reserve(tables, state, u)
-            lead, service = tables.hop_lead[unit[U_HOP]], tables.hop_service[unit[U_HOP]]
-            state.lane[lane, L_HOP] = unit[U_HOP]
+        while m[lane + k.L_STATE] != k.FREE:
+            lane += k.L_FIELDS
+        if m[u + k.U_ROLE] == k.INJECT:
+            _reserve(m, u)
+            hop = m[u + k.U_HOP]
+            m[lane + k.L_HOP] = hop
+            lead, service = m[hop + k.H_LEAD], m[hop + k.H_SERVICE]
         else:
-            lead = service = tables.service_values[unit[U_SERVICE] + unit[U_PHASE]]
-            unit[U_PHASE] += 1
-            if unit[U_PHASE] == unit[U_PERIOD]:
-                unit[U_PHASE] = 0
-        state.lane[lane, L_TOKEN] = unit[U_NEXT]
-        _take_elements(tables, state, u, edge)
-        _begin(state, counts, record, lane, edge, lead, service)
+            lead = service = m[m[u + k.U_SERVICE] + m[u + k.U_PHASE]]
+            m[u + k.U_PHASE] += 1
+            if m[u + k.U_PHASE] == m[u + k.U_PERIOD]:
+                m[u + k.U_PHASE] = 0
+        m[lane + k.L_TOKEN] = m[u + k.U_NEXT]
+        _take_elements(m, u, edge)
+        _begin(m, lane, edge, lead, service)
