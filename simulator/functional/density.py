@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from ..mapping.lower import INPUT
 from ..mapping.tiles import MappedLayer, Mapping
 from .activity import Activity, LayerActivity
 from .crossbar import driven_rows
@@ -15,7 +16,7 @@ from .run import input_ones
 def random_activity(mapping: Mapping, density: float, *, n_images: int, seed: int) -> Activity:
     """Activity in which every spike is Bernoulli(density) and every input pixel a uniform code.
 
-    A pooled input is the sum of its window's spikes, so Binomial. The draw of an image and layer depends on
+    A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform. The draw of an image and layer depends on
     (seed, image, layer) alone.
 
     Raises:
@@ -28,7 +29,7 @@ def random_activity(mapping: Mapping, density: float, *, n_images: int, seed: in
     for item in mapping.layers:
         per_image = [_draw(item, density, n_timesteps, seed, image) for image in range(n_images)]
         codes = np.stack(per_image, axis=1)
-        spikes = round(density * int(np.prod(item.layer.out_shape))) if item.layer.lif else 0
+        spikes = round(density * int(np.prod(item.layer.out_shape))) * len(item.layer.lifs)
         layers.append(
             LayerActivity(
                 active_rows=driven_rows(item, codes),
@@ -45,8 +46,7 @@ def _draw(item: MappedLayer, density: float, n_timesteps: int, seed: int, image:
     generator = np.random.Generator(np.random.Philox(key=key))
     runs = 1 if layer.input.static else n_timesteps
     shape = (runs, *layer.in_shape)
-    if layer.source is None:
-        # Not all codes of `bits`: a pooled input ends at its largest sum.
+    if layer.input_signal == INPUT or layer.input.signed:
         top = layer.input.code_max
         low, high = (-top, top) if layer.input.signed else (0, top + 1)
         return generator.integers(low, high, size=shape)

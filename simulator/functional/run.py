@@ -12,6 +12,7 @@ from ..config import HardwareConfig
 from ..errors import DatasetError
 from ..mapping.tiles import MappedLayer, Mapping
 from ..network.graph import (
+    AddNode,
     BatchNormNode,
     ConvNode,
     FlattenNode,
@@ -79,7 +80,7 @@ def run_functional(
     for node in network.order():
         inputs = [values[source.name] for source in network.sources(node.name)]
         if isinstance(node, ConvNode | LinearNode):
-            values[node.name] = _read(mapped[node.name], inputs[0], hw, shift[node.name], recorder)
+            values[node.name] = _read(mapped[node.name], inputs[0], hw, shift[node.name], recorder, network.n_timesteps)
         else:
             values[node.name] = _elementwise(node, inputs, codes, network, recorder)
         _drop_used(values, node, network)
@@ -143,7 +144,12 @@ def column_sum_histograms(
 
 
 def _read(
-    mapped: MappedLayer, codes: NDArray[np.integer], hw: HardwareConfig, shift: int, recorder: _Recorder
+    mapped: MappedLayer,
+    codes: NDArray[np.integer],
+    hw: HardwareConfig,
+    shift: int,
+    recorder: _Recorder,
+    n_timesteps: int,
 ) -> IntArray:
     reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=hw.adc_bits)
     name, kept = mapped.layer.name, recorder.cycle_images
@@ -151,7 +157,7 @@ def _read(
     recorder.activity[name] = LayerActivity(
         active_rows=reads.active_rows[:kept].copy(),
         input_ones=input_ones(codes[:, :kept], mapped.layer.input.bits),
-        spikes_out=np.zeros((kept, 1), dtype=np.int64),
+        spikes_out=np.zeros((kept, n_timesteps), dtype=np.int64),
     )
     return reads.psum
 
@@ -172,6 +178,8 @@ def _elementwise(
     if isinstance(node, InputNode):
         return codes
     value = inputs[0]
+    if isinstance(node, AddNode):
+        return add_values(inputs, node)
     if isinstance(node, BatchNormNode):
         return batch_norm_current(value.astype(np.int64), node)
     if isinstance(node, LifNode):
@@ -194,6 +202,17 @@ def sum_pool(value: NDArray[np.integer], node: SumPoolNode) -> NDArray[np.intege
     return np.asarray(view[:, :, :, :: node.stride, :: node.stride].sum(axis=(5, 6), dtype=np.int32))
 
 
+def add_values(inputs: list[NDArray[np.integer]], node: AddNode) -> IntArray:
+    """Sum of values (T or 1, B, C, H, W); a ``stream`` saturates to ``stream_bits`` signed, spikes add up exactly."""
+    total = inputs[0].astype(np.int64)
+    for value in inputs[1:]:
+        total = total + value
+    if node.mode == "sew":
+        return total
+    top = 1 << (node.stream_bits - 1)
+    return np.clip(total, -top, top - 1)
+
+
 def _logits(psum: IntArray, node: Node, n_timesteps: int) -> IntArray:
     bias = node.bias if isinstance(node, ReadoutNode) else np.zeros(1, dtype=np.int64)
     times = n_timesteps if psum.shape[0] == 1 else 1
@@ -203,14 +222,12 @@ def _logits(psum: IntArray, node: Node, n_timesteps: int) -> IntArray:
 
 def _with_output_spikes(mapped: MappedLayer, recorder: _Recorder) -> LayerActivity:
     activity = recorder.activity[mapped.layer.name]
-    lif = mapped.layer.lif
-    if lif is None:
-        return activity
-    spikes = recorder.spikes[lif.name][:, : recorder.cycle_images]
+    sent = activity.spikes_out
+    for lif in mapped.layer.lifs:
+        spikes = recorder.spikes[lif.name][:, : recorder.cycle_images]
+        sent = sent + spikes.sum(axis=(2, 3, 4), dtype=np.int64).T
     return LayerActivity(
-        active_rows=activity.active_rows,
-        input_ones=activity.input_ones,
-        spikes_out=np.asarray(spikes.sum(axis=(2, 3, 4), dtype=np.int64).T),
+        active_rows=activity.active_rows, input_ones=activity.input_ones, spikes_out=np.asarray(sent, dtype=np.int64)
     )
 
 

@@ -64,7 +64,7 @@ def stream(geometry: Geometry, sent_columns: IntArray, window_columns: IntArray)
         sent_columns: ascending columns of the map that the producer sends.
         window_columns: ascending output columns that the consumer computes.
     """
-    rows, columns = geometry.in_size
+    rows = geometry.in_size[0]
     row_hi, row_last = _axis(geometry, 0, np.arange(geometry.out_size[0]), np.arange(rows))
     col_hi, col_last = _axis(geometry, 1, window_columns, sent_columns)
     used = (row_last[:, None] >= 0) & (col_last[None, :] >= 0)

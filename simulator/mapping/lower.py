@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,41 @@ class InputFormat:
         return self.bits
 
 
+class Signal(NamedTuple):
+    """Where a value comes from: op ``op`` of layer ``layer``; layer -1 is the network input (op 0)."""
+
+    layer: int
+    op: int
+
+
+#: The network input as a signal.
+INPUT = Signal(-1, 0)
+OpKind = Literal["norm", "add", "lif", "pool", "readout"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Op:
+    """One operation of a layer's tail, done position by position at the home of the layer's outputs.
+
+    Attributes:
+        name: network node (a norm without batch norm: the weight node).
+        sources: ops of this layer that feed it, ascending; () for op 0.
+        residuals: of an add: values that arrive from other layers, in edge order.
+        shape: (C, H, W) of its output.
+        bits, signed: format of one output value; ``code_max`` is its largest magnitude.
+    """
+
+    kind: OpKind
+    name: str
+    node: BatchNormNode | AddNode | LifNode | SumPoolNode | ReadoutNode | None
+    sources: tuple[int, ...]
+    residuals: tuple[Signal, ...]
+    shape: Shape
+    bits: int
+    signed: bool
+    code_max: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoweredLayer:
     """One matrix layer: weights, input format, and what happens to its sums.
@@ -59,8 +94,9 @@ class LoweredLayer:
         out_shape: (C, H, W) of the sums; H*W output positions.
         kernel: (K_h, K_w), stride, padding: the geometry of the windows.
         psum_bound: largest magnitude that a sum can reach.
-        source: index of the layer whose output feeds this one, None for the network input.
-        pool: pooling between this layer's spikes and the next layer.
+        input_signal: what its crossbars read.
+        ops: what its homes do with the sums, each after its sources; ``ops[0]`` is always the norm (without a node if
+            there is no batch norm), the classifier's last one the readout.
     """
 
     index: int
@@ -76,12 +112,29 @@ class LoweredLayer:
     padding: int
     input: InputFormat
     psum_bound: int
-    source: int | None
-    batch_norm: BatchNormNode | None
-    lif: LifNode | None
-    pool: SumPoolNode | None
-    sent_shape: Shape
-    is_readout: bool
+    input_signal: Signal
+    ops: tuple[Op, ...]
+
+    @property
+    def batch_norm(self) -> BatchNormNode | None:
+        """Batch norm of the sums."""
+        node = self.ops[0].node
+        return node if isinstance(node, BatchNormNode) else None
+
+    @property
+    def lifs(self) -> tuple[LifNode, ...]:
+        """Neurons of the tail, in op order."""
+        return tuple(op.node for op in self.ops if isinstance(op.node, LifNode))
+
+    @property
+    def pools(self) -> tuple[SumPoolNode, ...]:
+        """Pools of the tail, in op order."""
+        return tuple(op.node for op in self.ops if isinstance(op.node, SumPoolNode))
+
+    @property
+    def is_readout(self) -> bool:
+        """Whether this is the classifier."""
+        return self.ops[-1].kind == "readout"
 
     @property
     def n_groups(self) -> int:
@@ -115,64 +168,220 @@ class LoweredLayer:
 
 
 def lower_network(network: Network) -> tuple[LoweredLayer, ...]:
-    """Layers in execution order.
+    """Layers in execution order, each with the ops that its homes do.
+
+    An op belongs to the layer of its source; a residual add to the highest layer that feeds it.
 
     Raises:
         NetworkError: a sum that float64 could not hold exactly; the layer is named.
-        MappingError: a graph that this version cannot place (a residual add, a branch).
+        MappingError: a graph that tiles cannot compute; the node is named.
     """
-    layers: list[LoweredLayer] = []
-    made_by: dict[str, int] = {}
-    for node in network.order():
-        if isinstance(node, AddNode):
+    return _Lowering(network).layers()
+
+
+class _Lowering:
+    """One walk over the nodes of a network, in topological order."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.weights: list[WeightNode] = []
+        self.ops: list[list[Op]] = []
+        self.inputs: list[Signal] = []
+        self.bounds: list[int] = []
+        #: node -> its output
+        self.signal: dict[str, Signal] = {}
+
+    def layers(self) -> tuple[LoweredLayer, ...]:
+        for node in self.network.order():
+            if isinstance(node, InputNode):
+                self.signal[node.name] = INPUT
+            elif isinstance(node, FlattenNode):
+                self.signal[node.name] = self._source(node)
+            elif isinstance(node, ConvNode | LinearNode):
+                self._weights(node)
+            elif isinstance(node, BatchNormNode):
+                self._batch_norm(node)
+            else:
+                self._op(node)
+        if not self.weights:
             raise MappingError(
-                f"network {network.name}: {node.name}: residual adds cannot be mapped to tiles in this version; "
-                "use a network that is a chain"
+                f"network {self.network.name}: no conv or linear node, so nothing lies on crossbars; add one"
             )
-        if isinstance(node, ConvNode | LinearNode):
-            layer = _lower(network, node, len(layers), made_by)
-            layers.append(layer)
-            made_by[node.name] = layer.index
-    if not layers:
-        raise MappingError(f"network {network.name}: no conv or linear node, so nothing lies on crossbars; add one")
-    return tuple(layers)
+        return tuple(self._layer(index) for index in range(len(self.weights)))
+
+    def _where(self, node: Node) -> str:
+        return f"network {self.network.name}: {node.name}"
+
+    def _source(self, node: Node) -> Signal:
+        return self.signal[self.network.sources(node.name)[0].name]
+
+    def _op_of(self, signal: Signal) -> Op | None:
+        return None if signal == INPUT else self.ops[signal.layer][signal.op]
+
+    def _weights(self, node: WeightNode) -> None:
+        signal = self._source(node)
+        source = self._op_of(signal)
+        if source is not None and source.kind in ("norm", "readout"):
+            # Wordlines take codes of a stated width: spikes, their sums, or a stream that saturates.
+            raise MappingError(
+                f"{self._where(node)} reads {source.name}, the sums of another layer; put a LIF or a residual add "
+                "(whose stream_bits limit the input) between them"
+            )
+        index = len(self.weights)
+        bound = int(np.abs(weight_matrix(node)).sum(axis=1).max()) * self._format(signal).code_max
+        check_exact(bound, None, None, self._where(node))
+        self.weights.append(node)
+        self.inputs.append(signal)
+        self.bounds.append(bound)
+        norm = Op(
+            kind="norm",
+            name=node.name,
+            node=None,
+            sources=(),
+            residuals=(),
+            shape=self.network.shapes[node.name],
+            bits=bound.bit_length() + 1,
+            signed=True,
+            code_max=bound,
+        )
+        self.ops.append([norm])
+        self.signal[node.name] = Signal(index, 0)
+
+    def _batch_norm(self, node: BatchNormNode) -> None:
+        source = self.network.sources(node.name)[0]
+        if not isinstance(source, ConvNode | LinearNode):
+            raise MappingError(
+                f"{self._where(node)} follows {source.name}; a tile applies batch norm to the sums of a conv or "
+                "linear node, so put it behind one"
+            )
+        if len(self.network.consumers(source.name)) > 1:
+            raise MappingError(
+                f"{self._where(node)}: {source.name} feeds other nodes beside its batch norm; let them read {node.name}"
+            )
+        signal = self._source(node)
+        current = check_exact(self.bounds[signal.layer], node, None, self._where(source))
+        norm = self.ops[signal.layer][0]
+        self.ops[signal.layer][0] = replace(
+            norm, name=node.name, node=node, bits=current.bit_length() + 1, code_max=current
+        )
+        self.signal[node.name] = signal
+
+    def _op(self, node: AddNode | LifNode | SumPoolNode | ReadoutNode) -> None:
+        names = [source.name for source in self.network.sources(node.name)]
+        signals = [self.signal[name] for name in names]
+        for name, signal in zip(names, signals, strict=True):
+            self._check_source(node, name, signal)
+        owner = max(signal.layer for signal in signals)
+        inner = sorted(signal.op for signal in signals if signal.layer == owner)
+        bits, signed, code_max = self._value(node, [self.ops[s.layer][s.op] for s in signals])
+        self.signal[node.name] = Signal(owner, len(self.ops[owner]))
+        self.ops[owner].append(
+            Op(
+                kind=_OP_KINDS[type(node)],
+                name=node.name,
+                node=node,
+                sources=tuple(inner),
+                residuals=tuple(signal for signal in signals if signal.layer != owner),
+                shape=self.network.shapes[node.name],
+                bits=bits,
+                signed=signed,
+                code_max=code_max,
+            )
+        )
+
+    def _check_source(self, node: Node, name: str, signal: Signal) -> None:
+        """Refuse what a home cannot do with its source."""
+        kind = _OP_KINDS[type(node)]
+        source = self._op_of(signal)
+        got = "input" if source is None else _mode(source)
+        wanted = _mode_of_add(node) if isinstance(node, AddNode) else kind
+        allowed = _READS[wanted]
+        if got not in allowed:
+            raise MappingError(
+                f"{self._where(node)} reads {name}, which is {_A[got]}; {_A[wanted]} can read "
+                f"{' or '.join(_A[item] for item in allowed)}, so change the order of the nodes"
+            )
+
+    def _value(
+        self, node: AddNode | LifNode | SumPoolNode | ReadoutNode, sources: list[Op]
+    ) -> tuple[int, bool, int]:
+        """Bits, sign and largest magnitude of an op's output; refuses what is not exact."""
+        where = self._where(node)
+        if isinstance(node, LifNode):
+            _check_lif_exact(sources[0].code_max, node, where)
+            return 1, False, 1
+        if isinstance(node, SumPoolNode):
+            top = sources[0].code_max * node.kernel**2
+            return top.bit_length() + int(sources[0].signed), sources[0].signed, top
+        total = sum(source.code_max for source in sources)
+        if total >= EXACT_LIMIT:
+            raise NetworkError(
+                f"{where}: a sum can reach {total}, exact arithmetic ends at 2^53; lower the bits of its inputs"
+            )
+        if isinstance(node, ReadoutNode):
+            return total.bit_length() + 1, True, total
+        if node.mode == "sew":
+            return total.bit_length(), False, total
+        return node.stream_bits, True, 1 << (node.stream_bits - 1)
+
+    def _format(self, signal: Signal) -> InputFormat:
+        """Codes that reach the crossbars."""
+        source = self._op_of(signal)
+        if source is not None:
+            return InputFormat(bits=source.bits, signed=source.signed, code_max=source.code_max, static=False)
+        node = self.network.input
+        top = 2 ** (node.bits - 1) if node.signed else 2**node.bits - 1
+        return InputFormat(bits=node.bits, signed=node.signed, code_max=top, static=node.static)
+
+    def _layer(self, index: int) -> LoweredLayer:
+        node, signal = self.weights[index], self.inputs[index]
+        conv = node if isinstance(node, ConvNode) else None
+        return LoweredLayer(
+            index=index,
+            name=node.name,
+            kind="conv" if conv else "linear",
+            matrix=weight_matrix(node),
+            weight_bits=node.weight_bits,
+            weight_scheme=node.weight_scheme,
+            in_shape=self.network.shapes[self.network.sources(node.name)[0].name],
+            out_shape=self.network.shapes[node.name],
+            kernel=(int(conv.weight.shape[2]), int(conv.weight.shape[3])) if conv else (1, 1),
+            stride=conv.stride if conv else 1,
+            padding=conv.padding if conv else 0,
+            input=self._format(signal),
+            psum_bound=self.bounds[index],
+            input_signal=signal,
+            ops=tuple(self.ops[index]),
+        )
 
 
-def _lower(network: Network, node: WeightNode, index: int, made_by: dict[str, int]) -> LoweredLayer:
-    where = f"network {network.name}: {node.name}"
-    source_node, input_format = input_format_of(network, node)
-    tail = _tail(network, node)
-    _check_order(tail, where)
-    matrix = weight_matrix(node)
-    in_shape = network.shapes[network.sources(node.name)[0].name]
-    bound = int(np.abs(matrix).sum(axis=1).max()) * input_format.code_max
-    batch_norm = _only(tail, BatchNormNode)
-    pool = _only(tail, SumPoolNode)
-    lif = _only(tail, LifNode)
-    check_exact(bound, batch_norm, lif, where)
-    sent = pool or lif or node
-    conv = node if isinstance(node, ConvNode) else None
-    return LoweredLayer(
-        index=index,
-        name=node.name,
-        kind="conv" if conv else "linear",
-        matrix=matrix,
-        weight_bits=node.weight_bits,
-        weight_scheme=node.weight_scheme,
-        in_shape=in_shape,
-        out_shape=network.shapes[node.name],
-        kernel=(int(conv.weight.shape[2]), int(conv.weight.shape[3])) if conv else (1, 1),
-        stride=conv.stride if conv else 1,
-        padding=conv.padding if conv else 0,
-        input=input_format,
-        psum_bound=bound,
-        source=made_by.get(source_node) if source_node else None,
-        batch_norm=batch_norm,
-        lif=lif,
-        pool=pool,
-        sent_shape=network.shapes[sent.name],
-        is_readout=any(isinstance(item, ReadoutNode) for item in tail),
-    )
+_OP_KINDS: dict[type, OpKind] = {AddNode: "add", LifNode: "lif", SumPoolNode: "pool", ReadoutNode: "readout"}
+#: What a value is, in words.
+_A = {
+    "input": "the network input",
+    "norm": "sums behind weights or batch norm",
+    "stream": "a residual stream",
+    "sew": "a sum of spikes",
+    "lif": "spikes",
+    "pool": "pooled",
+    "readout": "the classifier's output",
+}
+#: What each op reads: a LIF currents, a stream add currents and streams, a sum of spikes spikes, ...
+_READS: dict[str, tuple[str, ...]] = {
+    "lif": ("norm", "stream"),
+    "stream": ("norm", "stream"),
+    "sew": ("lif", "sew"),
+    "pool": ("lif", "sew", "stream"),
+    "readout": ("norm",),
+}
+
+
+def _mode_of_add(node: AddNode) -> str:
+    return "stream" if node.mode == "stream" else "sew"
+
+
+def _mode(op: Op) -> str:
+    return _mode_of_add(op.node) if isinstance(op.node, AddNode) else op.kind
 
 
 def weight_matrix(node: WeightNode) -> IntArray:
@@ -184,81 +393,11 @@ def weight_matrix(node: WeightNode) -> IntArray:
     return np.ascontiguousarray(per_group.transpose(0, 2, 1))
 
 
-def input_format_of(network: Network, node: WeightNode) -> tuple[str | None, InputFormat]:
-    """Name of the weight node upstream (None: the network input) and the codes that arrive from it.
-
-    Raises:
-        MappingError: a source that is neither spikes nor the input.
-    """
-    name, gain = node.name, 1
-    while True:
-        source = network.sources(name)[0]
-        if isinstance(source, SumPoolNode):
-            gain *= source.kernel**2
-        elif isinstance(source, InputNode):
-            code_max = 2**source.bits - 1 if not source.signed else 2 ** (source.bits - 1)
-            # Two's complement reaches -2^(bits-1), so the largest magnitude of a signed code needs one bit less.
-            bits = (code_max * gain - int(source.signed)).bit_length() + int(source.signed)
-            return None, InputFormat(bits=bits, signed=source.signed, code_max=code_max * gain, static=source.static)
-        elif isinstance(source, LifNode):
-            weights = _upstream_weights(network, source)
-            return weights, InputFormat(bits=gain.bit_length(), signed=False, code_max=gain, static=False)
-        elif not isinstance(source, FlattenNode):
-            raise MappingError(
-                f"network {network.name}: {node.name} reads {source.name}, which holds no spikes; "
-                "put a LIF between two weight layers"
-            )
-        name = source.name
-
-
-def _upstream_weights(network: Network, node: Node) -> str:
-    while not isinstance(node, ConvNode | LinearNode):
-        node = network.sources(node.name)[0]
-    return node.name
-
-
-def _tail(network: Network, node: WeightNode) -> list[Node]:
-    tail: list[Node] = []
-    current: Node = node
-    while True:
-        consumers = network.consumers(current.name)
-        if len(consumers) > 1:
-            raise MappingError(
-                f"network {network.name}: {current.name} feeds {len(consumers)} nodes; branches cannot be mapped "
-                "to tiles in this version; use a network that is a chain"
-            )
-        if not consumers or isinstance(consumers[0], ConvNode | LinearNode):
-            return tail
-        current = consumers[0]
-        tail.append(current)
-
-
-#: A tile works on its sums in this order: batch norm, neurons, pooling of their spikes, then they leave.
-_TAIL_ORDER: tuple[type, ...] = (BatchNormNode, LifNode, SumPoolNode, FlattenNode, ReadoutNode)
-
-
-def _check_order(tail: list[Node], where: str) -> None:
-    ranks = [_TAIL_ORDER.index(type(node)) for node in tail if type(node) in _TAIL_ORDER]
-    for first, second, earlier, later in zip(ranks, ranks[1:], tail, tail[1:], strict=False):
-        if second < first:
-            raise MappingError(
-                f"{where}: {later.name} comes after {earlier.name}; a tile computes batch norm, neurons and "
-                "pooling in this order, so reorder the nodes"
-            )
-
-
-NodeT = TypeVar("NodeT", bound=Node)
-
-
-def _only(tail: list[Node], cls: type[NodeT]) -> NodeT | None:
-    found = [node for node in tail if isinstance(node, cls)]
-    if len(found) > 1:
-        raise MappingError(f"{found[1].name}: a second {cls.__name__} after one weight layer cannot be mapped")
-    return found[0] if found else None
-
-
-def check_exact(bound: int, batch_norm: BatchNormNode | None, lif: LifNode | None, where: str) -> None:
+def check_exact(bound: int, batch_norm: BatchNormNode | None, lif: LifNode | None, where: str) -> int:
     """Refuse values that float64, and therefore the torch student, could not hold exactly.
+
+    Returns:
+        The largest magnitude of the current behind the batch norm.
 
     Raises:
         NetworkError: the bound of the sum, of m*P + (n << k), or of the membrane before reset reaches 2^53.
@@ -275,12 +414,16 @@ def check_exact(bound: int, batch_norm: BatchNormNode | None, lif: LifNode | Non
         raise NetworkError(
             f"{where}: a sum can reach {worst}, exact arithmetic ends at 2^53; lower weight_bits or bn_bits"
         )
-    if lif is None:
-        return
+    if lif is not None:
+        _check_lif_exact(current, lif, f"{where}: {lif.name}")
+    return current
+
+
+def _check_lif_exact(current: int, lif: LifNode, where: str) -> None:
     leaked = lif.leak_mul << (lif.membrane_bits - 1 + lif.guard_bits)
     before_reset = (leaked >> lif.leak_shift) + 1 + (current << max(0, lif.input_shift)) + lif.theta
     if max(leaked, before_reset) >= EXACT_LIMIT:
         raise NetworkError(
-            f"{where}: {lif.name}: a membrane can reach {max(leaked, before_reset)}, exact arithmetic ends at 2^53; "
+            f"{where}: a membrane can reach {max(leaked, before_reset)}, exact arithmetic ends at 2^53; "
             "lower membrane_bits, guard_bits or leak_shift with leak_mul"
         )

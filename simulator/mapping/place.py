@@ -1,20 +1,28 @@
-"""The mesh: where tiles lie, and the routes between them.
+"""The mesh: where tiles lie, the routes between them, and placements that keep the traffic short.
 
 XY routing: a packet goes along its row first, then along its column. A packet to several tiles goes along the
-*multicast tree*, the union of the XY routes to them.
+*multicast tree*, the union of the XY routes to them. A placement costs the flits of every flow times the links of its
+tree, summed.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MappingError
 
 #: (x, y) of a router on the mesh.
 Router = tuple[int, int]
 Link = tuple[Router, Router]
+
+IntArray = NDArray[np.int64]
 
 #: Router of the global buffer.
 GLOBAL_BUFFER: Router = (0, 0)
@@ -63,13 +71,24 @@ class Placement:
     def multicast_links(self, source: int | Router, targets: tuple[int, ...]) -> int:
         """Links of the XY multicast tree: along the source's row, then along each target column."""
         sx, sy = self.router(source)
-        points = [self.xy[target] for target in targets]
-        xs = [x for x, _ in points] + [sx]
-        links = max(xs) - min(xs)
-        for column in {x for x, _ in points}:
-            ys = [y for x, y in points if x == column] + [sy]
-            links += max(ys) - min(ys)
-        return links
+        columns: dict[int, list[int]] = {}
+        for target in targets:
+            x, y = self.xy[target]
+            columns.setdefault(x, [sy]).append(y)
+        return max(sx, *columns) - min(sx, *columns) + sum(max(ys) - min(ys) for ys in columns.values())
+
+
+class Flow(NamedTuple):
+    """Packets from a tile, or from a router without one, to ``targets``; ``flits`` an image."""
+
+    source: int | Router
+    targets: tuple[int, ...]
+    flits: int
+
+
+def traffic_cost(placement: Placement, traffic: Sequence[Flow]) -> int:
+    """Flits times links of their multicast trees, an image."""
+    return sum(flow.flits * placement.multicast_links(flow.source, flow.targets) for flow in traffic)
 
 
 def mesh_size(n_tiles: int, mesh: tuple[int, int] | None) -> tuple[int, int]:
@@ -97,3 +116,94 @@ def place_row_major(n_tiles: int, mesh: tuple[int, int] | None = None) -> Placem
     """
     width, height = mesh_size(n_tiles, mesh)
     return Placement(width=width, height=height, xy=tuple((i % width, i // width) for i in range(n_tiles)))
+
+
+def place_greedy(traffic: Sequence[Flow], n_tiles: int, mesh: tuple[int, int] | None = None) -> Placement:
+    """Tiles that exchange much traffic close together; never more traffic than in row-major order.
+
+    Deterministic: of several equals the first. A multicast pulls at each target either with all its flits or with an
+    equal share of them; both are tried.
+
+    Raises:
+        MappingError: the given mesh has fewer routers than tiles.
+    """
+    width, height = mesh_size(n_tiles, mesh)
+    placements = [place_row_major(n_tiles, mesh)]
+    for shared in (False, True):
+        routers = _grow(multicasts(traffic), n_tiles, width, height, shared)
+        xy = tuple((router % width, router // width) for router in routers)
+        placements.append(Placement(width=width, height=height, xy=xy))
+    return min(placements, key=lambda placement: traffic_cost(placement, traffic))
+
+
+class Multicast(NamedTuple):
+    """Flows to the same targets: ``flits`` (sources,) an image from each source."""
+
+    sources: IntArray
+    flits: IntArray
+    #: Flits and routers of the sources that are no tiles.
+    fixed: tuple[tuple[int, Router], ...]
+    targets: IntArray
+
+
+def multicasts(traffic: Sequence[Flow]) -> list[Multicast]:
+    """Flows by their targets, in the order of the first flow to them."""
+    by_targets: dict[tuple[int, ...], list[Flow]] = {}
+    for flow in traffic:
+        by_targets.setdefault(flow.targets, []).append(flow)
+    return [
+        Multicast(
+            sources=np.array([flow.source for flow in flows if isinstance(flow.source, int)], dtype=np.int64),
+            flits=np.array([flow.flits for flow in flows if isinstance(flow.source, int)], dtype=np.int64),
+            fixed=tuple((flow.flits, flow.source) for flow in flows if not isinstance(flow.source, int)),
+            targets=np.array(targets, dtype=np.int64),
+        )
+        for targets, flows in by_targets.items()
+    ]
+
+
+def _grow(groups: list[Multicast], n_tiles: int, width: int, height: int, shared: bool) -> list[int]:
+    """Router (raster index) of every tile, grown from the global buffer.
+
+    The tile with the most traffic to those placed goes to the free router with the least traffic times distance.
+    Distances along x and y add up, so the sums over placed tiles are kept as one vector along x and one along y.
+    """
+    x, y = np.arange(width), np.arange(height)
+    away = lambda router: np.concatenate((np.abs(x - router[0]), np.abs(y - router[1])))  # noqa: E731
+    # Summed distances (groups, width + height) to the placed targets, and flits times those to the placed sources.
+    to_targets = np.zeros((len(groups), width + height))
+    to_sources = np.zeros((len(groups), width + height))
+    strength = np.zeros(n_tiles)
+    sends: list[list[tuple[int, float]]] = [[] for _ in range(n_tiles)]
+    receives: list[list[int]] = [[] for _ in range(n_tiles)]
+    pull = [1.0 / group.targets.size if shared else 1.0 for group in groups]
+    for g, group in enumerate(groups):
+        for tile, flits in zip(group.sources.tolist(), group.flits.tolist(), strict=True):
+            sends[tile].append((g, flits * pull[g]))
+        for tile in group.targets.tolist():
+            receives[tile].append(g)
+        for flits, router in group.fixed:
+            to_sources[g] += flits * pull[g] * away(router)
+            strength[group.targets] += flits * pull[g]
+    taken = np.zeros((height, width))
+    routers = [0] * n_tiles
+    for _ in range(n_tiles):
+        tile = int(np.argmax(strength))
+        price = np.zeros(width + height)
+        for g, flits in sends[tile]:
+            price += flits * to_targets[g]
+        for g in receives[tile]:
+            price += to_sources[g]
+        router = int(np.argmin(price[None, :width] + price[width:, None] + taken))
+        routers[tile] = router
+        row, column = divmod(router, width)
+        taken[row, column] = np.inf
+        distance = away((column, row))
+        for g, flits in sends[tile]:
+            to_sources[g] += flits * distance
+            strength[groups[g].targets] += flits
+        for g in receives[tile]:
+            to_targets[g] += distance
+            strength[groups[g].sources] += groups[g].flits * pull[g]
+        strength[tile] = -np.inf
+    return routers
