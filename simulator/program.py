@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .config import HardwareConfig
 from .machine.capacity import far_end_depths
-from .machine.flows import Flow, Hops, hop_trees, input_flow, layer_flows, psum_targets
+from .machine.flows import Flow, Hops, hop_trees, input_flow, layer_flows
 from .machine.units import (
     KIND,
     NETWORK_INPUT,
@@ -27,6 +27,7 @@ from .machine.units import (
 )
 from .mapping.place import Router
 from .mapping.tiles import Mapping
+from .mapping.traffic import partial_sums
 from .tables import END, QUEUE, ROUTE
 
 IntArray = NDArray[np.int64]
@@ -176,9 +177,9 @@ def _collect(mapping: Mapping, hw: HardwareConfig) -> tuple[list[Unit], list[Que
                 more, between = crossbar_units(mapped, hw, replica, tile)
                 units += more
                 queues += between
-            targets = psum_targets(mapped, replica)
+            sums = partial_sums(mapped, replica)
             for home in mapped.home_tiles_of(replica):
-                foreign = sum(outputs.get(home, 0) for outputs in targets.values())
+                foreign = sum(outputs for (_, target), outputs in sums.items() if target == home)
                 more, between = home_units(mapping, hw, mapped, replica, home, foreign)
                 units += more
                 queues += between

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..functional.activity import Activity
 from ..machine.driven import driven_planes, mapped_crossbars, row_parts
-from ..machine.flows import receivers
 from ..machine.units import NETWORK_INPUT, fetch_blocks, memory_words, residual_bits
-from ..mapping.lower import Signal
+from ..mapping.lower import INPUT, Signal
 from ..mapping.tiles import MappedLayer, Mapping, Pe
+from ..mapping.traffic import receivers
 from ..program import Program
 from .actions import ACTIONS
 
@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 def count_actions(program: Program, activity: Activity) -> dict[str, IntArray]:
     """Action -> (layers,) int64, summed over the images of the activity."""
     counts = {action: np.zeros(len(program.mapping.layers), dtype=np.int64) for action in ACTIONS}
-    readers = receivers(tuple(item.layer for item in program.mapping.layers))
+    readers = receivers([item.layer for item in program.mapping.layers])
     for index in range(len(program.mapping.layers)):
         for part in (
             _buffer_counts(program, index),
@@ -38,7 +38,7 @@ def count_actions(program: Program, activity: Activity) -> dict[str, IntArray]:
                 counts[action][index] += per_image * activity.n_images
         for action, total in _crossbar_counts(program, activity, index).items():
             counts[action][index] += total
-    first = readers[Signal(NETWORK_INPUT, 0)][0].layer
+    first = readers[INPUT][0].layer
     for action, per_image in _input_counts(program).items():
         counts[action][first] += per_image * activity.n_images
     return counts

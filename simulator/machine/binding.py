@@ -84,9 +84,7 @@ class Binder:
             rows, row_of, tokens = driven_services(program, index, replica, units, active, scope.inner)
             start[places] = services.add(rows) + row_of * tokens
             period[places] = max(1, tokens)
-        return template.tables._replace(
-            service_start=start, service_period=period, service_values=services.values()
-        )
+        return template.tables._replace(service_start=start, service_period=period, service_values=services.values())
 
 
 class _Maker:

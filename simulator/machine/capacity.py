@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..errors import MappingError
 from ..mapping.lower import Signal
 from ..mapping.tiles import Mapping
+from ..mapping.traffic import Receiver
 from ..tables import END
-from .flows import FETCH, Receiver
 from .streams import Streams, geometry_of, signal_size
 from .units import NETWORK_INPUT, ceil_div
 from .windows import stream
@@ -40,7 +40,7 @@ def far_end_depths(program: Program) -> dict[int, int]:
         if not streams.between_layers(int(channel)):
             continue
         signal, _, receiver, _ = streams.ends(int(channel))
-        depth = _input_depth if receiver.op == FETCH else _residual_depth
+        depth = _input_depth if receiver.op is None else _residual_depth
         depths[int(channel)] = depth(program, streams, branches, int(channel), signal, receiver)
     return depths
 
@@ -54,7 +54,7 @@ def _steps(program: Program, signal: Signal, receiver: Receiver) -> int:
     """Elements a position: all steps of it in ``layer_major``."""
     if program.hw.dataflow.loop == "timestep_major":
         return 1
-    static = receiver.op == FETCH and program.mapping.layers[receiver.layer].layer.input.static
+    static = receiver.op is None and program.mapping.layers[receiver.layer].layer.input.static
     return 1 if static else program.mapping.network.n_timesteps
 
 
@@ -132,7 +132,9 @@ class _Branches:
         if signal.op == 0:
             inputs = self.needs(layer.input_signal, origin)
             return None if inputs is None else _through(inputs, self._windows(signal.layer))
-        parts = [self.needs(source, origin) for source in (*(Signal(signal.layer, s) for s in op.sources), *op.residuals)]
+        parts = [
+            self.needs(source, origin) for source in (*(Signal(signal.layer, s) for s in op.sources), *op.residuals)
+        ]
         known = [part for part in parts if part is not None]
         if not known:
             return None
@@ -141,7 +143,7 @@ class _Branches:
         return np.max(np.stack(known), axis=0)
 
     def _windows(self, layer: int) -> IntArray:
-        geometry = geometry_of(self._mapping, Receiver(layer, FETCH))
+        geometry = geometry_of(self._mapping, Receiver(layer, None))
         whole = stream(geometry, np.arange(geometry.in_size[1]), np.arange(geometry.out_size[1]))
         # Elements that no window uses are not sent, but come past: count all of them.
         sent = np.append(0, np.flatnonzero(whole.emit) + 1)

@@ -14,32 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HardwareConfig
-from ..mapping.lower import LoweredLayer, Signal
-from ..mapping.place import Router
+from ..mapping.lower import INPUT, Signal
+from ..mapping.place import GLOBAL_BUFFER, Router
 from ..mapping.tiles import MappedLayer, Mapping
+from ..mapping.traffic import Receiver, packet_flits, partial_sums, receivers
 from .units import (
     KIND,
-    NETWORK_INPUT,
     Queue,
     Unit,
     UnitKey,
     channels_of,
     entry_kind,
     exit_kind,
-    packet_flits,
 )
 
 IntArray = NDArray[np.int64]
-
-#: ``Receiver.op`` of a layer that reads a signal with its crossbars.
-FETCH = -1
-
-
-class Receiver(NamedTuple):
-    """A layer that reads a signal with its crossbars (``op`` = ``FETCH``), or one of its adds."""
-
-    layer: int
-    op: int
 
 
 class Delivery(NamedTuple):
@@ -77,50 +66,26 @@ class Hops:
         return len(self.flow) - 1
 
 
-def receivers(layers: tuple[LoweredLayer, ...]) -> dict[Signal, tuple[Receiver, ...]]:
-    """Signal -> who reads it, by layer, crossbars first."""
-    found: dict[Signal, list[Receiver]] = {}
-    for layer in layers:
-        found.setdefault(layer.input_signal, []).append(Receiver(layer.index, FETCH))
-        for number, op in enumerate(layer.ops):
-            for signal in op.residuals:
-                found.setdefault(signal, []).append(Receiver(layer.index, number))
-    return {signal: tuple(items) for signal, items in found.items()}
-
-
-def psum_targets(mapped: MappedLayer, replica: int) -> dict[int, dict[int, int]]:
-    """Source tile -> home tile -> outputs whose partial sums travel."""
-    flows: dict[int, dict[int, int]] = {}
-    for block in mapped.blocks_of(replica):
-        pes = mapped.pes[block.first_pe : block.first_pe + block.n_pes]
-        for tile in sorted({pe.tile for pe in pes} - {block.home_tile}):
-            targets = flows.setdefault(tile, {})
-            targets[block.home_tile] = targets.get(block.home_tile, 0) + block.n_outputs
-    return flows
-
-
 def input_flow(mapping: Mapping, hw: HardwareConfig, inject: Unit) -> Flow:
     """From the global buffer at router (0, 0) to the layers that read the network input."""
-    found = receivers(tuple(item.layer for item in mapping.layers))[Signal(NETWORK_INPUT, 0)]
+    found = receivers([item.layer for item in mapping.layers])[INPUT]
     deliveries = [delivery for item in found for delivery in _deliveries(mapping, hw, item, None)]
-    return Flow(inject=inject, queue=None, source=(0, 0), deliveries=tuple(deliveries))
+    return Flow(inject=inject, queue=None, source=GLOBAL_BUFFER, deliveries=tuple(deliveries))
 
 
 def layer_flows(mapping: Mapping, hw: HardwareConfig, mapped: MappedLayer, replica: int) -> Iterator[Flow]:
     """Flows that leave one replica of a layer."""
     layer = mapped.layer
-    for tile, targets in sorted(psum_targets(mapped, replica).items()):
-        for home, outputs in sorted(targets.items()):
-            key = UnitKey(layer.index, replica, tile, KIND["inject"], -1 - home)
-            flits = packet_flits(outputs * layer.psum_bits, hw)
-            norm = UnitKey(layer.index, replica, home, KIND["norm"], 0)
-            yield Flow(
-                inject=Unit(key, items=outputs, flits=flits),
-                queue=Queue(UnitKey(layer.index, replica, tile, KIND["tile_accumulate"]), key),
-                source=tile,
-                deliveries=(Delivery(norm, home),),
-            )
-    readers = receivers(tuple(item.layer for item in mapping.layers))
+    for (tile, home), outputs in partial_sums(mapped, replica).items():
+        key = UnitKey(layer.index, replica, tile, KIND["inject"], -1 - home)
+        norm = UnitKey(layer.index, replica, home, KIND["norm"], 0)
+        yield Flow(
+            inject=Unit(key, items=outputs, flits=packet_flits(outputs * layer.psum_bits, hw)),
+            queue=Queue(UnitKey(layer.index, replica, tile, KIND["tile_accumulate"]), key),
+            source=tile,
+            deliveries=(Delivery(norm, home),),
+        )
+    readers = receivers([item.layer for item in mapping.layers])
     for number, op in enumerate(layer.ops):
         found = readers.get(Signal(layer.index, number), ())
         for home in mapped.home_tiles_of(replica) if found else ():
@@ -135,13 +100,11 @@ def layer_flows(mapping: Mapping, hw: HardwareConfig, mapped: MappedLayer, repli
             )
 
 
-def _deliveries(
-    mapping: Mapping, hw: HardwareConfig, receiver: Receiver, sent: set[int] | None
-) -> Iterator[Delivery]:
+def _deliveries(mapping: Mapping, hw: HardwareConfig, receiver: Receiver, sent: set[int] | None) -> Iterator[Delivery]:
     """Far ends at one receiver: the buffers of all its tiles, or the home tiles that need some of the channels sent."""
     mapped = mapping.layers[receiver.layer]
     for replica in range(mapped.n_replicas):
-        if receiver.op == FETCH:
+        if receiver.op is None:
             for tile in mapped.tiles_of(replica):
                 yield Delivery(UnitKey(receiver.layer, replica, tile, KIND["fetch"]), tile)
             continue

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..mapping.lower import Signal
 from ..mapping.tiles import Mapping
-from .flows import FETCH, Receiver
+from ..mapping.traffic import Receiver
 from .units import KIND, NETWORK_INPUT
 from .windows import Geometry, Stream, interleave_steps, pointwise, stream, whole_map
 
@@ -30,7 +30,7 @@ def signal_size(mapping: Mapping, signal: Signal) -> tuple[int, int]:
 def geometry_of(mapping: Mapping, receiver: Receiver) -> Geometry:
     """Windows of a receiver on the map that it reads."""
     layer = mapping.layers[receiver.layer].layer
-    if receiver.op != FETCH:
+    if receiver.op is not None:
         return pointwise((layer.out_shape[1], layer.out_shape[2]))
     size = signal_size(mapping, layer.input_signal)
     if layer.kind == "linear":
@@ -64,7 +64,7 @@ class Streams:
         p = self._program
         src, dst = int(p.channel_src[channel]), int(p.channel_dst[channel])
         signal = Signal(int(p.unit_layer[src]), int(p.unit_number[src]))
-        op = FETCH if p.unit_kind[dst] == KIND["fetch"] else int(p.unit_number[dst])
+        op = None if p.unit_kind[dst] == KIND["fetch"] else int(p.unit_number[dst])
         return signal, int(p.unit_replica[src]), Receiver(int(p.unit_layer[dst]), op), int(p.unit_replica[dst])
 
     def of(self, channel: int) -> Stream:
@@ -76,7 +76,7 @@ class Streams:
             columns = signal_columns(mapping, signal, source_replica)
             windows = signal_columns(mapping, Signal(receiver.layer, 0), replica)
             made = stream(geometry_of(mapping, receiver), columns, windows)
-            static = receiver.op == FETCH and mapping.layers[receiver.layer].layer.input.static
+            static = receiver.op is None and mapping.layers[receiver.layer].layer.input.static
             if self._program.hw.dataflow.loop == "layer_major" and not static:
                 made = interleave_steps(made, mapping.network.n_timesteps)
             self._known[ends] = made

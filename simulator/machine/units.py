@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..config import HardwareConfig
 from ..mapping.lower import LoweredLayer, Op
 from ..mapping.tiles import MappedLayer, Mapping, OutputBlock, Pe
+from ..mapping.traffic import packet_flits
 
 IntArray = NDArray[np.int64]
 
@@ -36,12 +37,12 @@ UNIT_KINDS: tuple[str, ...] = (
 )
 KIND: dict[str, int] = {kind: code for code, kind in enumerate(UNIT_KINDS)}
 
-#: ``UnitKey.number`` of a network interface that sends partial sums to tile ``t`` is ``-1 - t``.
+#: ``UnitKey.layer`` of the units of the network input.
 NETWORK_INPUT = -1
 
 
 class UnitKey(NamedTuple):
-    """Which unit: ``number`` is the PE, the op, or the destination of partial sums; 0 where there is only one."""
+    """Which unit: ``number`` is the PE or the op, or -1 - t where partial sums go to tile t; 0 where there is only one."""
 
     layer: int
     replica: int
@@ -98,11 +99,6 @@ def input_units(mapping: Mapping, hw: HardwareConfig) -> tuple[list[Unit], list[
         Unit(keys[2], items=c, flits=packet_flits(position, hw)),
     ]
     return units, [Queue(keys[0], keys[1]), Queue(keys[1], keys[2])]
-
-
-def packet_flits(payload_bits: int, hw: HardwareConfig) -> int:
-    """Flits of a packet."""
-    return max(1, ceil_div(hw.noc.header_bits + payload_bits, hw.noc.flit_bits))
 
 
 def fetch_blocks(mapped: MappedLayer, tile_pes: list[Pe]) -> list[tuple[int, int]]:
@@ -179,9 +175,7 @@ def home_units(
                 units.append(Unit(key("membrane", number), items=neurons, step=steps))
                 queues.append(Queue(key("membrane", number), key("neuron", number)))
             units.append(Unit(key(leave, number), items=neurons, base=update))
-        queues += [
-            Queue(key(exit_kind(layer.ops[source]), source), key(entry, number)) for source in op.sources
-        ]
+        queues += [Queue(key(exit_kind(layer.ops[source]), source), key(entry, number)) for source in op.sources]
     return units, queues
 
 
@@ -209,9 +203,7 @@ def _add_cycles(mapping: Mapping, hw: HardwareConfig, op: Op, neurons: int) -> i
     return ceil_div(additions, hw.neuron.lanes) + stored
 
 
-def _norm_steps(
-    mapping: Mapping, hw: HardwareConfig, layer: LoweredLayer, neurons: int, foreign: int
-) -> IntArray:
+def _norm_steps(mapping: Mapping, hw: HardwareConfig, layer: LoweredLayer, neurons: int, foreign: int) -> IntArray:
     """(T,) cycles beside the update: partial sums of other tiles, and held sums of a static layer."""
     n_steps = mapping.network.n_timesteps
     steps = np.zeros(n_steps, dtype=np.int64)
@@ -233,6 +225,4 @@ def _membrane_steps(mapping: Mapping, hw: HardwareConfig, op: Op, neurons: int) 
 
 def channels_of(blocks: list[OutputBlock], n_outputs: int) -> set[int]:
     """Output channels of some blocks, ``n_outputs`` a convolution group."""
-    return {
-        block.group * n_outputs + block.first_output + i for block in blocks for i in range(block.n_outputs)
-    }
+    return {block.group * n_outputs + block.first_output + i for block in blocks for i in range(block.n_outputs)}

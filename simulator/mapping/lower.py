@@ -302,9 +302,7 @@ class _Lowering:
                 f"{' or '.join(_A[item] for item in allowed)}, so change the order of the nodes"
             )
 
-    def _value(
-        self, node: AddNode | LifNode | SumPoolNode | ReadoutNode, sources: list[Op]
-    ) -> tuple[int, bool, int]:
+    def _value(self, node: AddNode | LifNode | SumPoolNode | ReadoutNode, sources: list[Op]) -> tuple[int, bool, int]:
         """Bits, sign and largest magnitude of an op's output; refuses what is not exact."""
         where = self._where(node)
         if isinstance(node, LifNode):

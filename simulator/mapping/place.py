@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import HardwareConfig
 from ..errors import MappingError
 
 #: (x, y) of a router on the mesh.
@@ -207,3 +208,64 @@ def _grow(groups: list[Multicast], n_tiles: int, width: int, height: int, shared
             strength[groups[g].sources] += groups[g].flits * pull[g]
         strength[tile] = -np.inf
     return routers
+
+
+def place_tiles(hw: HardwareConfig, traffic: Sequence[Flow], n_tiles: int) -> Placement:
+    """Placement of a design.
+
+    Raises:
+        MappingError: the given mesh has fewer routers than tiles.
+    """
+    if hw.noc.placement == "row_major":
+        return place_row_major(n_tiles, hw.noc.mesh)
+    greedy = place_greedy(traffic, n_tiles, hw.noc.mesh)
+    return greedy if hw.noc.placement == "greedy" else anneal(greedy, traffic, hw.noc.placement_seed)
+
+
+#: Swaps that ``anneal`` proposes for each tile, and its first temperature as a share of the cost a tile.
+_SWAPS_PER_TILE = 100
+_FIRST_TEMPERATURE = 0.5
+
+
+def anneal(start: Placement, traffic: Sequence[Flow], seed: int) -> Placement:
+    """Swaps of two tiles (or of a tile and a free router) by simulated annealing; never worse than ``start``.
+
+    Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; the temperature falls in even ratios to 1/1000.
+    """
+    n_tiles, n_routers = len(start.xy), start.width * start.height
+    if n_routers < 2 or not traffic:
+        return start
+    routers = [(i % start.width, i // start.width) for i in range(n_routers)]
+    occupied = set(start.xy)
+    seats = list(start.xy) + [router for router in routers if router not in occupied]
+    touching: list[list[int]] = [[] for _ in range(n_routers)]
+    for i, flow in enumerate(traffic):
+        for tile in {*flow.targets, *([flow.source] if isinstance(flow.source, int) else [])}:
+            touching[tile].append(i)
+    place = Placement(width=start.width, height=start.height, xy=tuple(seats))
+    links = [flow.flits * place.multicast_links(flow.source, flow.targets) for flow in traffic]
+    cost = best_cost = sum(links)
+    best = list(seats)
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    n_swaps = _SWAPS_PER_TILE * n_tiles
+    temperature = max(1.0, _FIRST_TEMPERATURE * cost / n_tiles)
+    cooling = 1e-3 ** (1 / n_swaps)
+    pairs = np.stack((draws.integers(0, n_tiles, n_swaps), draws.integers(0, n_routers, n_swaps)), axis=1).tolist()
+    for (a, b), luck in zip(pairs, draws.random(n_swaps).tolist(), strict=True):
+        temperature *= cooling
+        seats[a], seats[b] = seats[b], seats[a]
+        moved = Placement(width=start.width, height=start.height, xy=tuple(seats))
+        changed = {
+            i: traffic[i].flits * moved.multicast_links(traffic[i].source, traffic[i].targets)
+            for i in {*touching[a], *touching[b]}
+        }
+        delta = sum(changed.values()) - sum(links[i] for i in changed)
+        if delta > 0 and luck >= math.exp(-delta / temperature):
+            seats[a], seats[b] = seats[b], seats[a]
+            continue
+        cost += delta
+        for i, value in changed.items():
+            links[i] = value
+        if cost < best_cost:
+            best_cost, best = cost, list(seats)
+    return Placement(width=start.width, height=start.height, xy=tuple(best[:n_tiles]))

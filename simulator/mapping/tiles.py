@@ -20,9 +20,10 @@ from ..config import HardwareConfig
 from ..errors import MappingError
 from ..network.graph import Network
 from .lower import LoweredLayer, lower_network
-from .place import Placement, place_row_major
+from .place import Placement, place_tiles
 from .replicate import Footprint, balance, column_group, footprint
 from .slices import SliceScheme, slice_scheme
+from .traffic import network_traffic
 
 IntArray = NDArray[np.int64]
 
@@ -252,7 +253,7 @@ def map_network(network: Network, hw: HardwareConfig) -> Mapping:
         n_chip_tiles=n_chip_tiles,
         n_pe_slots=n_pe_slots,
         n_crossbar_slots=n_pe_slots * hw.tile.crossbars_per_pe,
-        placement=place_row_major(n_chip_tiles, hw.noc.mesh),
+        placement=place_tiles(hw, network_traffic(layers, hw, network.n_timesteps), n_chip_tiles),
     )
 
 

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import HardwareConfig
-from .lower import LoweredLayer, Signal
+from .lower import INPUT, LoweredLayer, Signal
 from .place import GLOBAL_BUFFER, Flow
 
 if TYPE_CHECKING:
     from .tiles import MappedLayer
-
-#: The network input as a source of values.
-NETWORK_INPUT = Signal(-1, 0)
 
 
 class Receiver(NamedTuple):
@@ -68,8 +65,8 @@ def network_traffic(layers: Sequence[MappedLayer], hw: HardwareConfig, n_timeste
     readers = receivers([mapped.layer for mapped in layers])
     targets = {signal: receiving_tiles(layers, items) for signal, items in readers.items()}
     flits: Counter[tuple[int | tuple[int, int], tuple[int, ...]]] = Counter()
-    if NETWORK_INPUT in targets:
-        flits[GLOBAL_BUFFER, targets[NETWORK_INPUT]] += _input_flits(layers, hw, n_timesteps)
+    if INPUT in targets:
+        flits[GLOBAL_BUFFER, targets[INPUT]] += _input_flits(layers, hw, n_timesteps)
     for mapped in layers:
         layer = mapped.layer
         runs = 1 if layer.input.static else n_timesteps
@@ -89,7 +86,7 @@ def network_traffic(layers: Sequence[MappedLayer], hw: HardwareConfig, n_timeste
 
 def _input_flits(layers: Sequence[MappedLayer], hw: HardwareConfig, n_timesteps: int) -> int:
     """Flits of the network input; a packet is a position of the map with all its channels."""
-    first = next(mapped.layer for mapped in layers if mapped.layer.input_signal == NETWORK_INPUT)
+    first = next(mapped.layer for mapped in layers if mapped.layer.input_signal == INPUT)
     channels, height, width = first.in_shape
     runs = 1 if first.input.static else n_timesteps
     return height * width * runs * packet_flits(channels * first.input.bits, hw)
