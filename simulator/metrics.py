@@ -16,6 +16,7 @@ from .cost.library import COMPONENTS, cost_library
 from .cost.provenance import citations, weak_numbers
 from .cost.technology import Technology
 from .cycle.actions import ACTIONS
+from .cycle.path import Bottleneck
 from .cycle.trace import Trace
 from .errors import SimulationError
 from .functional.activity import Activity
@@ -27,14 +28,21 @@ IntArray = NDArray[np.int64]
 
 #: Unit kind of the clock -> component whose busy cycles it counts.
 UNIT_COMPONENT: dict[str, str] = {
+    "input": "input_load",
+    "global_buffer": "global_buffer",
     "fetch": "input_buffer",
     "read": "crossbar",
     "convert": "adc",
-    "accumulate": "tile_accumulator",
-    "psum_link": "noc",
+    "pe_accumulate": "pe_accumulator",
+    "bus": "tile_bus",
+    "tile_accumulate": "tile_accumulator",
+    "norm": "batch_norm",
+    "add": "residual_adder",
+    "membrane": "membrane_memory",
     "neuron": "neuron",
     "pool": "pooling",
-    "spike_link": "noc",
+    "inject": "noc",
+    "link": "noc",
 }
 
 SCHEMA = 1
@@ -86,7 +94,8 @@ class Metrics:
     """Everything that a design is judged by; energy, latency and area of one inference.
 
     ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component`` and, each, in
-    ``by_layer``; ``sum(cycles of by_layer) == cycles``. Over several images all figures are means;
+    ``by_layer``; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer the cycles of the
+    whole run were spent; it is empty if the path was not walked. Over several images all figures are means;
     ``cycles``, ``sops`` and the busy cycles are rounded to whole numbers.
     """
 
@@ -108,6 +117,7 @@ class Metrics:
     cycles: int
     by_component: dict[str, ComponentMetrics]
     by_layer: tuple[LayerMetrics, ...]
+    critical_path: tuple[Bottleneck, ...]
     sources: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -144,10 +154,11 @@ def measure(
         SimulationError: a trace of another network, or without images.
     """
     _check_trace(trace, mapping, activity)
-    components = cost_library(mapping, hw, technology)
-    latency_cycles = float(trace.image_end[-1]) / trace.n_images
-    latency_ns = latency_cycles * hw.cycle_ns
-    energy_fJ = _exact(_energy_matrix(components, trace, latency_ns))
+    components = cost_library(mapping, hw, technology, program)
+    latency_ns = trace.latency_cycles * hw.cycle_ns
+    pipelined = hw.dataflow.order == "layer_pipelined"
+    interval_ns = trace.interval_cycles * hw.cycle_ns if pipelined else latency_ns
+    energy_fJ = _exact(_energy_matrix(components, trace, interval_ns))
     area_um2 = _exact(np.stack([component.layer_area_um2 for component in components]))
     by_component = _by_component(components, energy_fJ, area_um2, _busy_cycles(program, trace))
     by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_shift, clipped_fraction)
@@ -163,10 +174,10 @@ def measure(
         accuracy=accuracy,
         energy_fJ=energy,
         latency_ns=latency_ns,
-        interval_ns=latency_ns,
+        interval_ns=interval_ns,
         area_um2=area,
         edap_J_s_mm2=edap_J_s_mm2,
-        edap_interval_J_s_mm2=edap_J_s_mm2,
+        edap_interval_J_s_mm2=(energy * 1e-15) * (interval_ns * 1e-9) * (area * 1e-6),
         tops=tops,
         tops_per_W=dense_ops / energy * 1000.0,
         tops_per_mm2=tops / (area * 1e-6),
@@ -175,8 +186,9 @@ def measure(
         cycles=sum(layer.cycles for layer in by_layer),
         by_component=by_component,
         by_layer=by_layer,
+        critical_path=trace.path.bottlenecks() if trace.path is not None else (),
         sources=citations(components, technology),
-        warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], latency_ns, technology),
+        warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
     )
 
 
@@ -316,7 +328,7 @@ def _by_layer(
             area_um2=math.fsum(area_um2[:, i]),
             cycles=cycles[i],
             n_crossbars=mapped.n_crossbars,
-            n_tiles=mapped.pes[-1].tile - mapped.pes[0].tile + 1,
+            n_tiles=len(mapped.tiles),
             dense_ops=2 * mapped.layer.n_macs * _runs(mapping, i),
             sops=round(_sops(mapped, activity, i)),
             adc_lsb=2 ** adc_shift[i],
@@ -342,15 +354,22 @@ def _by_layer(
 
 
 def _layer_cycles(trace: Trace) -> list[int]:
-    """Whole cycles of each layer and, last, of input load and gaps; their sum is the rounded latency."""
-    # In layer_major the steps of a layer are one phase, recorded at each of them: count it once.
-    new = np.ones(trace.phase_start.shape, dtype=np.bool_)
-    new[:, 1:] = trace.phase_start[:, 1:] != trace.phase_start[:, :-1]
-    spans = ((trace.phase_end - trace.phase_start) * new).sum(axis=(0, 1))
-    total = int(trace.image_end[-1])
-    ends = np.append(np.cumsum(spans), total)
+    """Whole cycles of each layer and, last, of input load and gaps; their sum is the rounded latency.
+
+    With barriers a layer owns its phases; without, its share of the critical path of the run.
+    """
+    if trace.path is not None and trace.path.overlapped:
+        path = trace.path.layer_cycles()
+        ends = np.cumsum(path) * (trace.latency_cycles / int(path.sum()))
+        ends[-1] = trace.latency_cycles
+    else:
+        # In layer_major the steps of a layer are one phase, recorded at each of them: count it once.
+        new = np.ones(trace.phase_start.shape, dtype=np.bool_)
+        new[:, 1:] = trace.phase_start[:, 1:] != trace.phase_start[:, :-1]
+        spans = ((trace.phase_end - trace.phase_start) * new).sum(axis=(0, 1))
+        ends = np.append(np.cumsum(spans) / trace.n_images, trace.latency_cycles)
     # Rounding the running sums keeps the sum of the parts whole.
-    rounded = [math.floor(end / trace.n_images + 0.5) for end in ends]
+    rounded = [math.floor(end + 0.5) for end in ends]
     return [b - a for a, b in zip([0, *rounded[:-1]], rounded, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,19 @@ from numpy.typing import NDArray
 
 from .config import HardwareConfig
 from .cost.technology import Technology, load_technology
-from .cycle.run import run_cycles
+from .cycle.run import Observer, run_cycles
 from .cycle.trace import Trace
 from .errors import DatasetError
 from .functional.density import random_activity
 from .functional.outputs import Outputs
 from .functional.run import calibrate_adc, run_functional
 from .limits import check_memory
-from .mapping.tiles import Mapping, map_network
+from .mapping import tiles
+from .mapping.tiles import map_network
 from .metrics import Accuracy, Metrics, measure, wilson_interval
 from .network.graph import Network
 from .network.spikes import SpikeTrain
-from .program import compile_program
+from .program import Program, compile_program
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +33,7 @@ class Evaluation:
     """
 
     metrics: Metrics
-    mapping: Mapping
+    mapping: tiles.Mapping
     outputs: Outputs | None
     trace: Trace
     correct: NDArray[np.bool_] | None
@@ -47,6 +49,7 @@ def evaluate(
     cycle_images: int = 1,
     adc_shift: tuple[int, ...] | None = None,
     technology: Technology | None = None,
+    observers: Callable[[Program], tuple[Observer, ...]] | None = None,
 ) -> Evaluation:
     """Accuracy on the simulated hardware and cost of one network on one design. Deterministic given ``seed``.
 
@@ -59,6 +62,7 @@ def evaluate(
         cycle_images: images that the clock runs; energy and latency are their means.
         adc_shift: log2 of every layer's ADC lsb, if already known.
         technology: prices; default the one that ``hw`` names.
+        observers: makes what sees every phase of the clock, e.g. a ``CriticalPath`` or a ``ChromeTrace``.
 
     Raises:
         DatasetError: no images, or images that do not fit the network.
@@ -73,7 +77,8 @@ def evaluate(
     shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
     outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
-    trace = run_cycles(program, outputs.activity)  # when it happens
+    seen = observers(program) if observers else ()
+    trace = run_cycles(program, outputs.activity, seen)  # when it happens
     correct = None if spikes.labels is None else outputs.predictions() == spikes.labels
     metrics = measure(  # cycles and counts x cost library
         trace,
@@ -95,11 +100,12 @@ def evaluate(
 def simulate_density(
     network: Network,
     hw: HardwareConfig,
-    density: float,
+    density: float | Mapping[str, float],
     *,
     seed: int,
     n_images: int = 1,
     technology: Technology | None = None,
+    observers: Callable[[Program], tuple[Observer, ...]] | None = None,
 ) -> Evaluation:
     """Cost under seeded random spikes of the given density: no functional run, accuracy null.
 
@@ -112,7 +118,7 @@ def simulate_density(
     check_memory(mapping, n_images=n_images, cycle_images=n_images)
     program = compile_program(mapping, hw)
     activity = random_activity(mapping, density, n_images=n_images, seed=seed)
-    trace = run_cycles(program, activity)
+    trace = run_cycles(program, activity, observers(program) if observers else ())
     metrics = measure(
         trace,
         mapping,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config import HardwareConfig
 from ..mapping import tiles
+from ..program import Program
 from . import components as c
 from .chip import Chip, Component
 from .technology import Technology
@@ -16,6 +17,7 @@ from .workload import Workload, workload_of
 #: Every component, in the order of a work item; the names are those of reports.
 COMPONENTS: tuple[str, ...] = (
     "input_load",
+    "global_buffer",
     "input_buffer",
     "tile_bus",
     "wordline_driver",
@@ -30,19 +32,25 @@ COMPONENTS: tuple[str, ...] = (
     "neuron",
     "membrane_memory",
     "current_memory",
+    "residual_adder",
+    "residual_memory",
     "pooling",
     "spike_buffer",
     "noc",
 )
 
 
-def cost_library(mapping: tiles.Mapping, hw: HardwareConfig, technology: Technology) -> tuple[Component, ...]:
+def cost_library(
+    mapping: tiles.Mapping, hw: HardwareConfig, technology: Technology, program: Program | None = None
+) -> tuple[Component, ...]:
     """Price of every component of a mapped network, in the order of ``COMPONENTS``.
+
+    ``program`` is compiled if it is needed and not given.
 
     Raises:
         ConfigError: an ADC width outside the validity of the technology's fit.
     """
-    return price_workload(workload_of(mapping, hw), hw, technology)
+    return price_workload(workload_of(mapping, hw, program), hw, technology)
 
 
 def price_workload(work: Workload, hw: HardwareConfig, technology: Technology) -> tuple[Component, ...]:
@@ -147,14 +155,14 @@ def _sums(chip: Chip) -> Iterable[Component]:
     add_area_um2 = float((c.adder_area_um2(technology, widest) + c.register_area_um2(technology, widest))[0])
     energy = ("logic.adder_fJ", "logic.register_fJ_per_bit")
     area = ("logic.adder_area_um2", "logic.register_area_um2_per_bit")
-    adders = work.n_tiles * tile.pes_per_tile * (tile.crossbars_per_pe - 1)
-    adders *= chip.hw.crossbar.cols // chip.hw.adc.columns_per_adc
+    # A PE of one crossbar has nothing to add.
+    adders = work.n_tiles * tile.pes_per_tile * tile.pe_accumulator_lanes if tile.crossbars_per_pe > 1 else 0
     yield chip.logic(
         "pe_accumulator",
         count=adders,
         area_um2=adders * add_area_um2,
         action_fJ={"pe_add": add_fJ},
-        formula="(crossbars_per_pe - 1) x ADCs of a crossbar, each an adder and a register as wide as the sums",
+        formula="pe_accumulator_lanes a PE of several crossbars, each an adder and a register as wide as the sums",
         energy=energy,
         area=area,
     )
@@ -188,6 +196,16 @@ def _neurons(chip: Chip) -> Iterable[Component]:
         formula="lanes x (leak, integrate and soft-reset adders + comparator) of membrane + guard + 2 bits",
         energy=("logic.adder_fJ", "logic.comparator_fJ"),
         area=("logic.adder_area_um2", "logic.comparator_area_um2"),
+    )
+    added = lanes if int(work.residual_bits.max()) else 0
+    yield chip.logic(
+        "residual_adder",
+        count=added,
+        area_um2=added * float(c.adder_area_um2(technology, chip.widest(work.residual_bits))[0]),
+        action_fJ={"residual_add": c.adder_fJ(technology, work.residual_bits)},
+        formula="lanes x adder of the residual stream; none if no layer adds",
+        energy=("logic.adder_fJ",),
+        area=("logic.adder_area_um2",),
     )
     pooled = lanes if int(work.pool_bits.max()) else 0
     yield chip.logic(
@@ -241,7 +259,8 @@ def _memories(chip: Chip) -> Iterable[Component]:
         bits=work.input_memory_bits,
         macro_bits=work.input_macro_bits,
         actions=("input_buffer_write_bits", "input_buffer_read_bits"),
-        formula="input map of a step (all steps in layer_major) in every tile of a layer; SRAM energy by capacity",
+        formula="input map of a step (all steps in layer_major) in every tile of a layer, or the slots of its stream "
+        "(layer_pipelined); SRAM energy by capacity",
     )
     yield _membrane_memory(chip)
     yield chip.memory(
@@ -253,12 +272,22 @@ def _memories(chip: Chip) -> Iterable[Component]:
         formula="sums of a direct-coded layer, held for the next steps (timestep_major); SRAM energy by capacity",
     )
     yield chip.memory(
+        "residual_memory",
+        count=work.n_tiles * banks if int(work.residual_memory_bits.max()) else 0,
+        bits=work.residual_memory_bits,
+        macro_bits=work.residual_macro_bits,
+        actions=("residual_read_bits", "residual_write_bits"),
+        formula="residual values that wait for their add: a step's map (all steps' in layer_major), or the slots of the "
+        "stream (layer_pipelined); SRAM energy by capacity",
+    )
+    yield chip.memory(
         "spike_buffer",
         count=work.n_tiles,
         bits=work.spike_memory_bits,
         macro_bits=work.spike_macro_bits,
         actions=("spike_buffer_write_bits",),
-        formula="a step's spikes or pooled sums (all steps in layer_major); SRAM energy by capacity",
+        formula="a step's values to send (all steps in layer_major), or fifo_depth packets of them (layer_pipelined); "
+        "SRAM energy by capacity",
     )
 
 
@@ -307,7 +336,7 @@ def _transport(chip: Chip) -> Iterable[Component]:
         "noc",
         count=work.n_tiles,
         area_um2=work.n_tiles * c.router_area_um2(technology, hw.noc.flit_bits),
-        action_fJ={"psum_flit_hops": hop_fJ, "spike_flit_hops": hop_fJ},
+        action_fJ={"psum_flit_hops": hop_fJ, "spike_flit_hops": hop_fJ, "input_flit_hops": hop_fJ},
         formula="one router a tile, linear in ports and flit bits; energy = flit bits x router and link",
         energy=("noc.transfer_fJ",),
         area=("noc.router_area_um2",),
@@ -324,4 +353,18 @@ def _transport(chip: Chip) -> Iterable[Component]:
         energy=("input_load.transfer_fJ",),
         area=("logic.register_area_um2_per_bit",),
         shared=True,
+    )
+    held = np.array([work.global_memory_bits], dtype=np.int64)
+    per_bit = chip.everywhere(float(c.sram_fJ_per_bit(technology, held)[0]))
+    sram, nothing = technology.sram, np.zeros(work.n_layers)
+    yield Component(
+        name="global_buffer",
+        count=int(work.global_memory_bits > 0),
+        layer_area_um2=np.append(nothing, held * sram.area_um2_per_bit.value),
+        layer_leakage_uW=np.append(nothing, held * sram.leakage_uW_per_bit.value),
+        action_fJ={"input_load_bits": per_bit, "global_buffer_read_bits": per_bit},
+        formula="global_buffer.slots images (or steps, unless the input is static); SRAM energy by capacity",
+        action_keys=chip.sram_keys(held),
+        leakage_keys=("sram.leakage_uW_per_bit",),
+        area_keys=("sram.area_um2_per_bit",),
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HardwareConfig
-from ..mapping.lower import LoweredLayer
+from ..machine.units import KIND, residual_bits
+from ..mapping.lower import INPUT, LoweredLayer, Signal
 from ..mapping.slices import slice_scheme
 from ..mapping.tiles import MappedLayer, Mapping
+from ..mapping.traffic import receivers
+from ..program import Program, compile_program
+from ..tables import END
 
 IntArray = NDArray[np.int64]
 
@@ -32,12 +37,15 @@ class Workload:
         neuron_bits: (layers,) width of the neuron's adders: membrane, guard bits, 2 (the classifier: its sums).
         neuron_adds: (layers,) additions of one update: leak, integrate, soft reset.
         fires: (layers,) 1 where an update compares with a threshold.
-        membrane_bits: (layers,) width of a stored membrane.
+        membrane_bits: (layers,) bits of the membranes of one output, all its LIFs together.
         register_bits: (layers,) width of a lane's registers in ``layer_major``: membrane and held sum.
         pool_bits: (layers,) width of a pooling adder.
+        residual_bits: (layers,) width of a residual adder.
+        global_memory_bits: what the global buffer holds.
     """
 
     n_tiles: int
+    global_memory_bits: int
     n_pes: IntArray
     psum_bits: IntArray
     code_bits: IntArray
@@ -48,6 +56,7 @@ class Workload:
     membrane_bits: IntArray
     register_bits: IntArray
     pool_bits: IntArray
+    residual_bits: IntArray
     input_memory_bits: IntArray
     input_macro_bits: IntArray
     bn_memory_bits: IntArray
@@ -56,6 +65,8 @@ class Workload:
     membrane_macro_bits: IntArray
     current_memory_bits: IntArray
     current_macro_bits: IntArray
+    residual_memory_bits: IntArray
+    residual_macro_bits: IntArray
     spike_memory_bits: IntArray
     spike_macro_bits: IntArray
 
@@ -65,32 +76,88 @@ class Workload:
         return int(self.n_pes.size)
 
 
-_ARRAYS = tuple(name for name in Workload.__dataclass_fields__ if name != "n_tiles")
+_ARRAYS = tuple(name for name in Workload.__dataclass_fields__ if name not in ("n_tiles", "global_memory_bits"))
 
 
-def workload_of(mapping: Mapping, hw: HardwareConfig) -> Workload:
+def workload_of(mapping: Mapping, hw: HardwareConfig, program: Program | None = None) -> Workload:
     """Sizes of a mapped network.
 
-    Rules: a tile's input buffer holds the layer's whole input map of one step, because spikes are multicast to
-    all tiles of a layer (all steps in ``layer_major``, unless the input is static); a home tile holds the
-    membranes, the held sums of a direct-coded layer and one step's spikes (all steps' in ``layer_major``)
-    of its neurons. Memories are banked per layer.
+    Rules: in ``layer_sequential`` a tile's input buffer holds the layer's whole input map of one step, because values
+    are multicast to all tiles of a layer (all steps in ``layer_major``, unless the input is static); a home tile holds
+    the membranes, the held sums of a direct-coded layer, the residual values that its adds wait with, and one step's
+    values to send (all steps' in ``layer_major``). In ``layer_pipelined`` buffers hold what the slots of the program's
+    streams say, and ``tile.fifo_depth`` packets wait to be sent. Memories are banked per layer.
     """
     steps = mapping.network.n_timesteps
-    rows = [_layer_sizes(mapped, hw, steps) for mapped in mapping.layers]
+    streamed = None
+    if hw.dataflow.order == "layer_pipelined":
+        streamed = stream_bits(program if program is not None else compile_program(mapping, hw))
+    rows = [_layer_sizes(mapped, mapping, hw, steps, streamed) for mapped in mapping.layers]
     return Workload(
-        n_tiles=mapping.n_tiles,
+        n_tiles=mapping.n_chip_tiles,
+        global_memory_bits=_global_bits(mapping, hw),
         **{name: np.array([row[name] for row in rows], dtype=np.int64) for name in _ARRAYS},
     )
 
 
-def _layer_sizes(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> dict[str, int]:
-    layer = mapped.layer
-    homes = len(mapped.home_tiles)
-    tiles = mapped.pes[-1].tile - mapped.pes[0].tile + 1  # PEs of a layer lie in consecutive tiles
-    input_per_tile = _input_bits(layer, hw, n_timesteps)
+class StreamBits(NamedTuple):
+    """Bits of the slots of streams, (layers,): all input buffers, the largest one, and the residual buffers."""
+
+    inputs: IntArray
+    largest_input: IntArray
+    residuals: IntArray
+
+
+def stream_bits(program: Program) -> StreamBits:
+    """Bits behind the far ends of the streams between layers."""
+    mapping = program.mapping
+    per_unit = np.zeros((2, program.n_units), dtype=np.int64)
+    ends = np.flatnonzero(program.channel_kind == END)
+    for channel in ends:
+        src, dst = int(program.channel_src[channel]), int(program.channel_dst[channel])
+        layer, number = int(program.unit_layer[src]), int(program.unit_number[src])
+        if layer != INPUT.layer and number < 0:
+            continue  # partial sums wait in queues, not in a memory
+        bits = mapping.network.input.bits if layer == INPUT.layer else mapping.layers[layer].layer.ops[number].bits
+        values = int(program.unit_items[src])
+        is_input = program.unit_kind[dst] == KIND["fetch"]
+        if not is_input:
+            values = min(values, int(program.unit_items[dst]))
+        per_unit[0 if is_input else 1, dst] += int(program.channel_depth[channel]) * values * bits
+    n_layers = len(mapping.layers)
+    totals = np.zeros((2, n_layers), dtype=np.int64)
+    largest = np.zeros(n_layers, dtype=np.int64)
+    for layer in range(n_layers):
+        of_layer = program.unit_layer == layer
+        totals[:, layer] = per_unit[:, of_layer].sum(axis=1)
+        largest[layer] = per_unit[0, of_layer].max()
+    return StreamBits(inputs=totals[0], largest_input=largest, residuals=totals[1])
+
+
+def _global_bits(mapping: Mapping, hw: HardwareConfig) -> int:
+    """An image (or a step of it, unless it is static) in each slot."""
+    node = mapping.network.input
+    c, h, w = node.shape
+    steps = mapping.network.n_timesteps if hw.dataflow.loop == "layer_major" and not node.static else 1
+    return c * h * w * node.bits * steps * hw.global_buffer.slots
+
+
+def _layer_sizes(
+    mapped: MappedLayer, mapping: Mapping, hw: HardwareConfig, n_timesteps: int, streamed: StreamBits | None
+) -> dict[str, int]:
+    layer, index = mapped.layer, mapped.layer.index
+    homes, tiles = len(mapped.home_tiles), len(mapped.tiles)
     sizes = {"n_pes": len(mapped.pes), **_widths(mapped, hw, n_timesteps)}
-    sizes |= {"input_memory_bits": tiles * input_per_tile, "input_macro_bits": input_per_tile}
+    steps = n_timesteps if hw.dataflow.loop == "layer_major" else 1
+    if streamed is None:
+        input_per_tile = _input_bits(layer, hw, n_timesteps)
+        inputs, residuals = tiles * input_per_tile, _residual_bits(mapping, mapped) * steps
+        spikes = _sent_bits(mapping, mapped) * layer.n_positions * steps
+    else:
+        input_per_tile, inputs = int(streamed.largest_input[index]), int(streamed.inputs[index])
+        residuals = int(streamed.residuals[index])
+        spikes = _sent_bits(mapping, mapped) * hw.tile.fifo_depth * mapped.n_replicas
+    sizes |= {"input_memory_bits": inputs, "input_macro_bits": input_per_tile}
     held = layer.input.static and n_timesteps > 1
     sizes["register_bits"] = sizes["membrane_bits"] + (layer.psum_bits if held else 0)
     neurons = layer.n_positions * layer.n_groups * layer.n_outputs
@@ -98,11 +165,11 @@ def _layer_sizes(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> d
     banks = homes * hw.neuron.memory.banks
     membrane = neurons * sizes["membrane_bits"] if timestep_major else 0
     current = neurons * layer.psum_bits if held and timestep_major else 0
-    spikes = _sent_bits(layer) * (1 if timestep_major else n_timesteps)
-    constants = _batch_norm_bits(layer)
+    constants = _batch_norm_bits(layer) * mapped.n_replicas
     for name, total, macros in (
         ("membrane", membrane, banks),
         ("current", current, banks),
+        ("residual", residuals, banks),
         ("spike", spikes, homes),
         ("bn", constants, homes),
     ):
@@ -112,22 +179,21 @@ def _layer_sizes(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> d
 
 
 def _widths(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> dict[str, int]:
-    layer, lif = mapped.layer, mapped.layer.lif
+    layer, lifs = mapped.layer, mapped.layer.lifs
     sizes = {
         "psum_bits": layer.psum_bits,
         "code_bits": code_bits(hw, mapped.scheme.n_slices, layer.input.n_planes),
         "bn_bits": layer.batch_norm.bn_bits if layer.batch_norm is not None else 0,
-        "pool_bits": (layer.pool.kernel**2).bit_length() if layer.pool is not None else 0,
+        "pool_bits": max((op.bits for op in layer.ops if op.kind == "pool"), default=0),
+        "residual_bits": max((op.bits for op in layer.ops if op.kind == "add"), default=0),
+        "neuron_bits": max((lif.membrane_bits + lif.guard_bits + 2 for lif in lifs), default=0),
+        "neuron_adds": max((abs(lif.leak_mul).bit_count() + 1 + int(lif.reset == "soft") for lif in lifs), default=0),
+        "fires": int(bool(lifs)),
+        "membrane_bits": sum(lif.membrane_bits for lif in lifs),
     }
-    if lif is None:
-        logit_bits = layer.psum_bits + (n_timesteps - 1).bit_length()
-        return sizes | {"neuron_bits": logit_bits, "neuron_adds": 1, "fires": 0, "membrane_bits": 0}
-    return sizes | {
-        "neuron_bits": lif.membrane_bits + lif.guard_bits + 2,
-        "neuron_adds": abs(lif.leak_mul).bit_count() + 1 + int(lif.reset == "soft"),
-        "fires": 1,
-        "membrane_bits": lif.membrane_bits,
-    }
+    if layer.is_readout:
+        sizes |= {"neuron_bits": layer.psum_bits + (n_timesteps - 1).bit_length(), "neuron_adds": 1}
+    return sizes
 
 
 def code_bits(hw: HardwareConfig, n_slices: int, n_planes: int) -> int:
@@ -141,12 +207,23 @@ def _input_bits(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> in
     return c * h * w * layer.input.bits * steps
 
 
-def _sent_bits(layer: LoweredLayer) -> int:
-    if layer.lif is None:
-        return 0
-    c, h, w = layer.sent_shape
-    bits = (layer.pool.kernel**2).bit_length() if layer.pool is not None else 1
-    return c * h * w * bits
+def _sent_bits(mapping: Mapping, mapped: MappedLayer) -> int:
+    """Bits a position of all values that a layer sends, before pooling thins the positions out."""
+    readers = receivers([item.layer for item in mapping.layers])
+    bits = 0
+    for number, op in enumerate(mapped.layer.ops):
+        if Signal(mapped.layer.index, number) in readers:
+            share = op.shape[1] * op.shape[2] / mapped.layer.n_positions
+            bits += op.shape[0] * op.bits * share
+    return math.ceil(bits)
+
+
+def _residual_bits(mapping: Mapping, mapped: MappedLayer) -> int:
+    """Bits of one step of all values that the adds of a layer wait with."""
+    layer = mapped.layer
+    return sum(
+        op.shape[0] * op.shape[1] * op.shape[2] * bits for op in layer.ops for bits in residual_bits(mapping, op)
+    )
 
 
 def _batch_norm_bits(layer: LoweredLayer) -> int:
@@ -187,6 +264,7 @@ def nominal_workload(hw: HardwareConfig, layer: NominalLayer) -> Workload:
         "membrane_bits": layer.membrane_bits,
         "register_bits": layer.membrane_bits,
         "pool_bits": 3,
+        "residual_bits": 0,
         "input_memory_bits": crossbar.rows * layer.n_positions * steps,
         "input_macro_bits": crossbar.rows * layer.n_positions * steps,
         "bn_memory_bits": 2 * layer.bn_bits * outputs,
@@ -195,7 +273,11 @@ def nominal_workload(hw: HardwareConfig, layer: NominalLayer) -> Workload:
         "membrane_macro_bits": math.ceil(membrane / hw.neuron.memory.banks),
         "current_memory_bits": 0,
         "current_macro_bits": 0,
+        "residual_memory_bits": 0,
+        "residual_macro_bits": 0,
         "spike_memory_bits": outputs * layer.n_positions * steps,
         "spike_macro_bits": outputs * layer.n_positions * steps,
     }
-    return Workload(n_tiles=1, **{name: np.array([value], dtype=np.int64) for name, value in sizes.items()})
+    return Workload(
+        n_tiles=1, global_memory_bits=0, **{name: np.array([value], dtype=np.int64) for name, value in sizes.items()}
+    )

@@ -14,6 +14,7 @@ from ..program import Program
 from ..tables import PhaseTables
 from .clock import PhaseCounts, run_tables
 from .counts import count_actions
+from .path import CriticalPath
 from .trace import Trace
 
 IntArray = NDArray[np.int64]
@@ -29,12 +30,19 @@ class Observer(Protocol):
 def run_cycles(program: Program, activity: Activity, observers: tuple[Observer, ...] = ()) -> Trace:
     """Clock every image of an activity through the machine.
 
+    In ``layer_pipelined`` the critical path is always walked: without barriers nothing else says which layer a
+    cycle belongs to. In ``layer_sequential`` give a ``CriticalPath`` among the observers to have it.
+
     Raises:
         SimulationError: the activity was made for another mapping.
         DeadlockError: units wait for one another for ever; the sentence names the cycle of waits.
     """
     check_activity(program, activity)
     binder = PhaseBinder(program, activity)
+    path = next((item for item in observers if isinstance(item, CriticalPath)), None)
+    if path is None and program.hw.dataflow.order == "layer_pipelined":
+        path = CriticalPath(program)
+        observers = (*observers, path)
     times = _Times(program, activity.n_images)
     busy, tokens = np.zeros((2, program.n_units), dtype=np.int64)
     waited, queue_peak, arrived = np.zeros((3, program.channel_src.size), dtype=np.int64)
@@ -72,6 +80,7 @@ def run_cycles(program: Program, activity: Activity, observers: tuple[Observer, 
         tokens=tokens,
         action_counts=count_actions(program, activity),
         token_services=int(tokens.sum()),
+        path=path,
     )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .path import CriticalPath
 
 IntArray = NDArray[np.int64]
 
@@ -29,6 +33,7 @@ class Trace:
         tokens: (units,) tokens served; of a router output the packets that passed.
         action_counts: action name -> (layers,) int64, e.g. ``crossbar_read``; the list is in ``actions.py``.
         token_services: tokens served by all units, the measure of the engine's work.
+        path: critical path, if it was walked.
     """
 
     n_images: int
@@ -47,6 +52,7 @@ class Trace:
     tokens: IntArray
     action_counts: dict[str, IntArray]
     token_services: int
+    path: CriticalPath | None
 
     @property
     def latency_cycles(self) -> float:

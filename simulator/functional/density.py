@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..mapping.lower import INPUT
-from ..mapping.tiles import MappedLayer, Mapping
+from ..mapping import tiles
+from ..mapping.tiles import MappedLayer
 from .activity import Activity, LayerActivity
 from .crossbar import driven_rows
 from .run import input_ones
 
 
-def random_activity(mapping: Mapping, density: float, *, n_images: int, seed: int) -> Activity:
+def random_activity(
+    mapping: tiles.Mapping, density: float | Mapping[str, float], *, n_images: int, seed: int
+) -> Activity:
     """Activity in which every spike is Bernoulli(density) and every input pixel a uniform code.
 
     A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform. The draw of an image and layer depends on
     (seed, image, layer) alone.
 
+    Args:
+        mapping: network on its crossbars.
+        density: one for all layers, or layer -> density of the spikes that it reads.
+        n_images, seed: how many draws, and which.
+
     Raises:
-        ConfigError: density outside [0, 1].
+        ConfigError: a density outside [0, 1], or none or too many names of layers.
     """
-    if not 0.0 <= density <= 1.0:
-        raise ConfigError(f"density={density}; allowed 0 to 1, the share of ones among spikes")
+    densities = _densities(mapping, density)
     n_timesteps = mapping.network.n_timesteps
     layers = []
-    for item in mapping.layers:
-        per_image = [_draw(item, density, n_timesteps, seed, image) for image in range(n_images)]
+    for item, share in zip(mapping.layers, densities, strict=True):
+        per_image = [_draw(item, share, n_timesteps, seed, image) for image in range(n_images)]
         codes = np.stack(per_image, axis=1)
-        spikes = round(density * int(np.prod(item.layer.out_shape))) * len(item.layer.lifs)
+        spikes = round(share * int(np.prod(item.layer.out_shape))) * len(item.layer.lifs)
         layers.append(
             LayerActivity(
                 active_rows=driven_rows(item, codes),
@@ -37,7 +46,25 @@ def random_activity(mapping: Mapping, density: float, *, n_images: int, seed: in
                 spikes_out=np.full((n_images, n_timesteps), spikes, dtype=np.int64),
             )
         )
-    return Activity(layers=tuple(layers), origin=f"density {density}")
+    return Activity(layers=tuple(layers), origin=f"density {density if isinstance(density, float) else dict(density)}")
+
+
+def _densities(mapping: tiles.Mapping, density: float | Mapping[str, float]) -> list[float]:
+    names = [item.layer.name for item in mapping.layers]
+    if isinstance(density, Mapping):
+        wrong = sorted(set(names) ^ set(density))
+        if wrong:
+            raise ConfigError(
+                f"density: {wrong[0]} is {'missing' if wrong[0] in names else 'no layer'}; give one for each of "
+                f"{', '.join(names)}"
+            )
+        densities = [float(density[name]) for name in names]
+    else:
+        densities = [float(density)] * len(names)
+    for value in densities:
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"density={value}; allowed 0 to 1, the share of ones among spikes")
+    return densities
 
 
 def _draw(item: MappedLayer, density: float, n_timesteps: int, seed: int, image: int) -> NDArray[np.int64]:
