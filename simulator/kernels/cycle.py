@@ -75,7 +75,12 @@ def run_phase(tables: Tables, recorded: bool) -> Memory:
         elif m[k.N_HEAP] > 0:
             edge = m[m[k.HEAP]] // m[k.SIZE]
         else:
-            return m
+            break
+    # What a deadlock holds for ever counts up to the last edge at which anything happened.
+    for lane in range(m[k.LANES], m[k.HOPS], k.L_FIELDS):
+        if m[lane + k.L_STATE] == k.DONE:
+            m[m[lane + k.L_LOWEST] + k.C_WAITED] += m[k.LAST_MOVE] - m[lane + k.L_SINCE]
+    return m
 
 
 @kernel
