@@ -94,8 +94,8 @@ class Metrics:
     """Everything that a design is judged by; energy, latency and area of one inference.
 
     ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component`` and, each, in
-    ``by_layer``; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer the cycles of the
-    whole run were spent; it is empty if the path was not walked. Over several images all figures are means;
+    ``by_layer``; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer the cycles
+    of the whole run were spent; it is empty if the path was not walked. Over several images all figures are means;
     ``cycles``, ``sops`` and the busy cycles are rounded to whole numbers.
     """
 

@@ -277,8 +277,8 @@ def _memories(chip: Chip) -> Iterable[Component]:
         bits=work.residual_memory_bits,
         macro_bits=work.residual_macro_bits,
         actions=("residual_read_bits", "residual_write_bits"),
-        formula="residual values that wait for their add: a step's map (all steps' in layer_major), or the slots of the "
-        "stream (layer_pipelined); SRAM energy by capacity",
+        formula="residual values that wait for their add: a step's map (all steps' in layer_major), or the slots of "
+        "the stream (layer_pipelined); SRAM energy by capacity",
     )
     yield chip.memory(
         "spike_buffer",

@@ -152,11 +152,11 @@ def _layer_sizes(
     if streamed is None:
         input_per_tile = _input_bits(layer, hw, n_timesteps)
         inputs, residuals = tiles * input_per_tile, _residual_bits(mapping, mapped) * steps
-        spikes = _sent_bits(mapping, mapped) * layer.n_positions * steps
+        spikes = _sent_bits(mapping, mapped)[0] * steps
     else:
         input_per_tile, inputs = int(streamed.largest_input[index]), int(streamed.inputs[index])
         residuals = int(streamed.residuals[index])
-        spikes = _sent_bits(mapping, mapped) * hw.tile.fifo_depth * mapped.n_replicas
+        spikes = _sent_bits(mapping, mapped)[1] * hw.tile.fifo_depth * mapped.n_replicas
     sizes |= {"input_memory_bits": inputs, "input_macro_bits": input_per_tile}
     held = layer.input.static and n_timesteps > 1
     sizes["register_bits"] = sizes["membrane_bits"] + (layer.psum_bits if held else 0)
@@ -207,15 +207,12 @@ def _input_bits(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> in
     return c * h * w * layer.input.bits * steps
 
 
-def _sent_bits(mapping: Mapping, mapped: MappedLayer) -> int:
-    """Bits a position of all values that a layer sends, before pooling thins the positions out."""
+def _sent_bits(mapping: Mapping, mapped: MappedLayer) -> tuple[int, int]:
+    """Bits of all values that a layer sends, of one step and of one position."""
     readers = receivers([item.layer for item in mapping.layers])
-    bits = 0
-    for number, op in enumerate(mapped.layer.ops):
-        if Signal(mapped.layer.index, number) in readers:
-            share = op.shape[1] * op.shape[2] / mapped.layer.n_positions
-            bits += op.shape[0] * op.bits * share
-    return math.ceil(bits)
+    sent = [op for i, op in enumerate(mapped.layer.ops) if Signal(mapped.layer.index, i) in readers]
+    a_step = sum(op.shape[0] * op.shape[1] * op.shape[2] * op.bits for op in sent)
+    return a_step, sum(op.shape[0] * op.bits for op in sent)
 
 
 def _residual_bits(mapping: Mapping, mapped: MappedLayer) -> int:

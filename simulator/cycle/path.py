@@ -22,7 +22,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Bottleneck:
-    """One line of an answer to "where does the time go": cycles of the critical path at one kind of unit of one layer."""
+    """One answer to "where does the time go": cycles of the critical path at one kind of unit of one layer."""
 
     layer: str
     kind: str
@@ -116,7 +116,7 @@ def _prepare(tables: PhaseTables, record: PhaseRecord, ends: IntArray) -> PathTa
     for hop in range(tables.hop_unit.size):
         channel_hop[tables.deliver[tables.deliver_start[hop] : tables.deliver_start[hop + 1]]] = hop
     columns = (record.start, record.leave, record.hop, record.packet, record.came)
-    return PathTables(
+    return PathTables(  # type: ignore[call-arg]  # mypy loses count behind the star
         tables,
         record.first_token,
         *(np.ascontiguousarray(column) for column in columns),

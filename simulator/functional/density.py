@@ -27,7 +27,8 @@ def random_activity(
     Args:
         mapping: network on its crossbars.
         density: one for all layers, or layer -> density of the spikes that it reads.
-        n_images, seed: how many draws, and which.
+        n_images: how many draws.
+        seed: which draws.
 
     Raises:
         ConfigError: a density outside [0, 1], or none or too many names of layers.

@@ -139,7 +139,7 @@ class _Maker:
     def _inside(self) -> NDArray[np.bool_]:
         """Units of the scope, router outputs not yet."""
         p, layer = self.program, self.scope.layer
-        inside = p.unit_kind != KIND["link"]
+        inside: NDArray[np.bool_] = p.unit_kind != KIND["link"]
         if layer is not None:
             inside &= p.unit_layer == layer
         if 0 in self.scope.steps:

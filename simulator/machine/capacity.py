@@ -100,7 +100,7 @@ class _Branches:
     def ahead(self, receiver: Receiver, residual: Signal) -> int:
         """Elements of ``residual`` that can have been made but not taken by an add, at most."""
         most = 1
-        op = self._mapping.layers[receiver.layer].layer.ops[receiver.op]
+        op = self._mapping.layers[receiver.layer].layer.ops[receiver.op or 0]
         others = [Signal(receiver.layer, source) for source in op.sources]
         others += [signal for signal in op.residuals if signal != residual]
         for origin in self._signals:
@@ -139,7 +139,7 @@ class _Branches:
         if not known:
             return None
         if op.kind == "pool":
-            return known[0][self._last_of_window(signal)]
+            return np.asarray(known[0][self._last_of_window(signal)], dtype=np.int64)
         return np.max(np.stack(known), axis=0)
 
     def _windows(self, layer: int) -> IntArray:

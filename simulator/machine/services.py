@@ -31,7 +31,8 @@ def driven_services(
 
     Args:
         program: the machine.
-        layer, replica: whose units.
+        layer: whose units.
+        replica: copy of the layer.
         unit: (units,) program numbers.
         active: (images, runs, positions, planes, row groups) driven wordlines of the scope.
         inner: steps vary faster than positions.

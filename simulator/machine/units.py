@@ -42,7 +42,7 @@ NETWORK_INPUT = -1
 
 
 class UnitKey(NamedTuple):
-    """Which unit: ``number`` is the PE or the op, or -1 - t where partial sums go to tile t; 0 where there is only one."""
+    """Which unit: ``number`` is the PE or the op, -1 - t where partial sums go to tile t, 0 where there is only one."""
 
     layer: int
     replica: int
@@ -70,7 +70,7 @@ class Queue(NamedTuple):
 
 
 def ceil_div(a: int, b: int) -> int:
-    """a / b, rounded up."""
+    """Quotient, rounded up."""
     return -(-a // b)
 
 
@@ -149,7 +149,10 @@ def home_units(
     """Units of the ops of a layer at one home tile.
 
     Args:
-        mapping, hw, mapped, replica: the layer.
+        mapping: the network on its tiles.
+        hw: the design.
+        mapped: the layer.
+        replica: copy of the layer.
         tile: a home tile of the replica.
         foreign: outputs whose partial sums arrive from other tiles, each packet counted.
     """

@@ -170,7 +170,10 @@ def _grow(groups: list[Multicast], n_tiles: int, width: int, height: int, shared
     Distances along x and y add up, so the sums over placed tiles are kept as one vector along x and one along y.
     """
     x, y = np.arange(width), np.arange(height)
-    away = lambda router: np.concatenate((np.abs(x - router[0]), np.abs(y - router[1])))  # noqa: E731
+
+    def away(router: Router) -> NDArray[np.int64]:
+        return np.concatenate((np.abs(x - router[0]), np.abs(y - router[1])))
+
     # Summed distances (groups, width + height) to the placed targets, and flits times those to the placed sources.
     to_targets = np.zeros((len(groups), width + height))
     to_sources = np.zeros((len(groups), width + height))
@@ -195,9 +198,9 @@ def _grow(groups: list[Multicast], n_tiles: int, width: int, height: int, shared
             price += flits * to_targets[g]
         for g in receives[tile]:
             price += to_sources[g]
-        router = int(np.argmin(price[None, :width] + price[width:, None] + taken))
-        routers[tile] = router
-        row, column = divmod(router, width)
+        best = int(np.argmin(price[None, :width] + price[width:, None] + taken))
+        routers[tile] = best
+        row, column = divmod(best, width)
         taken[row, column] = np.inf
         distance = away((column, row))
         for g, flits in sends[tile]:
