@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..mapping.lower import INPUT
 from ..mapping import tiles
+from ..mapping.lower import INPUT
 from ..mapping.tiles import MappedLayer
 from .activity import Activity, LayerActivity
 from .crossbar import driven_rows
@@ -21,8 +21,8 @@ def random_activity(
 ) -> Activity:
     """Activity in which every spike is Bernoulli(density) and every input pixel a uniform code.
 
-    A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform. The draw of an image and layer depends on
-    (seed, image, layer) alone.
+    A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform. The draw of an image and
+    layer depends on (seed, image, layer) alone.
 
     Args:
         mapping: network on its crossbars.

@@ -73,7 +73,7 @@ def stream(geometry: Geometry, sent_columns: IntArray, window_columns: IntArray)
     n_sent, n_windows = sent_columns.size, window_columns.size
     last = row_hi[:, None] * n_sent + col_hi[None, :]
     none = (row_hi[:, None] < 0) | (col_hi[None, :] < 0)
-    need = np.maximum.accumulate(np.where(none, 0, count[np.where(none, 0, last) + 1]).ravel())
+    need = np.maximum.accumulate(count[np.where(none, 0, last + 1)].ravel())
     last_use = (row_last[:, None] * n_windows + col_last[None, :])[used]
     free = np.cumsum(np.bincount(last_use, minlength=geometry.out_size[0] * n_windows))
     return Stream(emit=used.ravel().astype(np.int64), need=need.astype(np.int64), free=free.astype(np.int64))
@@ -87,6 +87,9 @@ def _axis(geometry: Geometry, axis: int, windows: IntArray, elements: IntArray) 
     first = windows * geometry.stride - geometry.padding
     touches = (elements[None, :] >= first[:, None]) & (elements[None, :] < (first + geometry.kernel[axis])[:, None])
     n_windows, n_elements = touches.shape
+    if touches.size == 0:
+        # A replica behind a pool may have no columns left.
+        return np.full(n_windows, -1, dtype=np.int64), np.full(n_elements, -1, dtype=np.int64)
     hi = np.where(touches.any(axis=1), n_elements - 1 - touches[:, ::-1].argmax(axis=1), -1)
     last = np.where(touches.any(axis=0), n_windows - 1 - touches[::-1].argmax(axis=0), -1)
     return hi.astype(np.int64), last.astype(np.int64)
