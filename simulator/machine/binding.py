@@ -5,7 +5,7 @@ What depends on the design alone is kept as a template; the services that depend
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,9 +69,7 @@ class Binder:
             layer=layer,
             inner=program.hw.dataflow.loop == "layer_major",
         )
-        template = self._templates.get(scope)
-        if template is None:
-            template = self._templates[scope] = _Maker(program, scope, self._streams).template()
+        template = self._template(scope)
         start, period = template.tables.service_start.copy(), template.tables.service_period.copy()
         services = Patterns()
         services.add(template.tables.service_values)
@@ -86,6 +84,18 @@ class Binder:
             period[places] = max(1, tokens)
         return template.tables._replace(service_start=start, service_period=period, service_values=services.values())
 
+    def _template(self, scope: Scope) -> _Template:
+        """Template of a scope; of a single step, that of the first step with the same cycles."""
+        if len(scope.steps) == 1 and scope.layer is not None and scope.layer >= 0:
+            step_cycles = self._program.step_cycles[self._program.unit_layer == scope.layer]
+            step = scope.steps[0]
+            alike = (step_cycles == step_cycles[:, [step]]).all(axis=0)
+            first = next(s for s in range(step + 1) if alike[s] and (s > 0 or step == 0))
+            scope = replace(scope, steps=(first,))
+        if scope not in self._templates:
+            self._templates[scope] = _Maker(self._program, scope, self._streams).template()
+        return self._templates[scope]
+
 
 class _Maker:
     """Builds the template of one scope."""
@@ -96,6 +106,16 @@ class _Maker:
         self.streams = streams
         self.patterns = Patterns()
         self.one = self.patterns.add(np.ones(1, dtype=np.int64))
+        self._sizes: dict[tuple[int, int, int], int] = {}
+        self._emissions: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._takings: dict[tuple[int, ...], tuple[int, int, int, int]] = {}
+
+    def _n_positions(self, layer: int, replica: int, op: int = 0) -> int:
+        """Positions of a replica at one step."""
+        key = (layer, replica, op)
+        if key not in self._sizes:
+            self._sizes[key] = self.program.mapping.layers[layer].positions(replica, op).size
+        return self._sizes[key]
 
     def template(self) -> _Template:
         p = self.program
@@ -174,13 +194,13 @@ class _Maker:
             _, height, width = p.mapping.network.input.shape
             return images * bursts * (1 if kind == KIND["input"] else steps * height * width)
         mapped, replica, number = p.mapping.layers[layer], int(p.unit_replica[unit]), int(p.unit_number[unit])
-        positions = mapped.positions(replica).size
+        positions = self._n_positions(layer, replica)
         if kind < KIND["norm"]:
             return images * self._runs(layer) * positions * mapped.reads_per_vector
         if kind == KIND["inject"]:
             if number < 0:
                 return images * self._runs(layer) * positions
-            return images * self.scope.n_steps * mapped.positions(replica, number).size
+            return images * self.scope.n_steps * self._n_positions(layer, replica, number)
         return images * self.scope.n_steps * positions
 
     def _services(self, unit: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -275,10 +295,20 @@ class _Maker:
         }
 
     def _emission(self, channel: int) -> tuple[int, int]:
-        """Start and period of a channel's emit flags."""
+        """Start and period of a channel's emit flags; queues of like units share theirs."""
         p = self.program
+        src = p.channel_src[channel]
         if p.channel_kind[channel] == ROUTE:
             return self.one, 1
+        if p.channel_kind[channel] == END:
+            return self._make_emission(channel)
+        key = (int(p.unit_kind[src]), int(p.unit_layer[src]), int(p.unit_replica[src]), int(p.unit_number[src]))
+        if key not in self._emissions:
+            self._emissions[key] = self._make_emission(channel)
+        return self._emissions[key]
+
+    def _make_emission(self, channel: int) -> tuple[int, int]:
+        p = self.program
         if p.channel_kind[channel] == END:
             if not self.streams.between_layers(channel):
                 return self.one, 1
@@ -299,13 +329,21 @@ class _Maker:
         return self.one, 1
 
     def _taking(self, channel: int) -> tuple[int, int, int, int]:
-        """Need, free, period and step of a channel's cumulative patterns."""
+        """Need, free, period and step of a channel's cumulative patterns; those into like units are the same."""
         p = self.program
-        dst = int(p.channel_dst[channel])
+        dst = p.channel_dst[channel]
         if p.channel_kind[channel] == ROUTE:
             return self.one, self.one, 1, 1
         if p.channel_kind[channel] == END and self.streams.between_layers(channel):
             return self._window_taking(channel)
+        key = (int(p.unit_kind[dst]), int(p.unit_layer[dst]), int(p.unit_replica[dst]))
+        if key not in self._takings:
+            self._takings[key] = self._queue_taking(channel)
+        return self._takings[key]
+
+    def _queue_taking(self, channel: int) -> tuple[int, int, int, int]:
+        p = self.program
+        dst = int(p.channel_dst[channel])
         if p.unit_kind[dst] == KIND["global_buffer"]:
             _, height, width = p.mapping.network.input.shape
             burst = height * width * self._input_runs()[1]

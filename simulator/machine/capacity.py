@@ -140,7 +140,7 @@ class _Branches:
             return None
         if op.kind == "pool":
             return np.asarray(known[0][self._last_of_window(signal)], dtype=np.int64)
-        return np.max(np.stack(known), axis=0)
+        return np.asarray(np.max(np.stack(known), axis=0), dtype=np.int64)
 
     def _windows(self, layer: int) -> IntArray:
         geometry = geometry_of(self._mapping, Receiver(layer, None))
