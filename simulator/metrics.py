@@ -164,7 +164,7 @@ def measure(
     by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_shift, clipped_fraction)
     dense_ops = sum(layer.dense_ops for layer in by_layer)
     energy, area = math.fsum(energy_fJ.flat), math.fsum(area_um2.flat)
-    tops = dense_ops / (latency_ns * 1000.0)
+    tops = dense_ops / (interval_ns * 1000.0)
     # fJ x ns x um2 = 1e-15 J x 1e-9 s x 1e-6 mm2
     edap_J_s_mm2 = (energy * 1e-15) * (latency_ns * 1e-9) * (area * 1e-6)
     return Metrics(
