@@ -78,10 +78,19 @@ def run_cycles(program: Program, activity: Activity, observers: tuple[Observer, 
         queue_peak=queue_peak,
         arrived=arrived,
         tokens=tokens,
+        link_flits=_link_flits(program, tokens),
         action_counts=count_actions(program, activity),
         token_services=int(tokens.sum()),
         path=path,
     )
+
+
+def _link_flits(program: Program, tokens: IntArray) -> IntArray:
+    """(units,) every packet of a flow crosses every link of its tree once."""
+    flits = np.zeros(program.n_units, dtype=np.int64)
+    hops = np.flatnonzero(program.hop_parent >= 0)
+    np.add.at(flits, program.hop_unit[hops], (program.unit_flits * tokens)[program.hop_inject[hops]])
+    return flits
 
 
 class _Times:

@@ -31,6 +31,7 @@ class Trace:
         queue_peak: (channels,) most that a queue held after the starts of an edge.
         arrived: (channels,) tokens, packets or elements that came in.
         tokens: (units,) tokens served; of a router output the packets that passed.
+        link_flits: (units,) flits that passed a router output, else 0.
         action_counts: action name -> (layers,) int64, e.g. ``crossbar_read``; the list is in ``actions.py``.
         token_services: tokens served by all units, the measure of the engine's work.
         path: critical path, if it was walked.
@@ -50,6 +51,7 @@ class Trace:
     queue_peak: IntArray
     arrived: IntArray
     tokens: IntArray
+    link_flits: IntArray
     action_counts: dict[str, IntArray]
     token_services: int
     path: CriticalPath | None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MappingError
-from ..mapping.lower import Signal
+from ..mapping.lower import INPUT, Signal
 from ..mapping.tiles import Mapping
 from ..mapping.traffic import Receiver
 from ..tables import END
@@ -93,9 +94,8 @@ class _Branches:
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self._asked: dict[tuple[Signal, Signal], IntArray | None] = {}
-        self._signals = [Signal(NETWORK_INPUT, 0)] + [
-            Signal(item.layer.index, op) for item in mapping.layers for op in range(len(item.layer.ops))
-        ]
+        self._graph = _signal_graph(mapping)
+        self._dominators = nx.immediate_dominators(self._graph, INPUT)
 
     def ahead(self, receiver: Receiver, residual: Signal) -> int:
         """Elements of ``residual`` that can have been made but not taken by an add, at most."""
@@ -103,16 +103,24 @@ class _Branches:
         op = self._mapping.layers[receiver.layer].layer.ops[receiver.op or 0]
         others = [Signal(receiver.layer, source) for source in op.sources]
         others += [signal for signal in op.residuals if signal != residual]
-        for origin in self._signals:
-            made = self.needs(residual, origin)
-            if made is None:
-                continue
-            for other in others:
-                wanted = self.needs(other, origin)
-                if wanted is not None:
+        for other in others:
+            for origin in self._origins(residual, other):
+                made, wanted = self.needs(residual, origin), self.needs(other, origin)
+                if made is not None and wanted is not None:
                     stored = np.searchsorted(made, wanted, side="right") - np.arange(wanted.size)
                     most = max(most, int(stored.max()))
         return most
+
+    def _origins(self, a: Signal, b: Signal) -> list[Signal]:
+        """Common ancestors of two signals, from the last one on that everything to both goes through."""
+        common = (nx.ancestors(self._graph, a) | {a}) & (nx.ancestors(self._graph, b) | {b})
+        above = [a]
+        while above[-1] != INPUT:
+            above.append(self._dominators[above[-1]])
+        gate = b
+        while gate not in above:
+            gate = self._dominators[gate]
+        return sorted(common & (nx.descendants(self._graph, gate) | {gate}))
 
     def needs(self, signal: Signal, origin: Signal) -> IntArray | None:
         """(positions,) elements of ``origin`` that must be there for each element of ``signal``; None if none are."""
@@ -158,6 +166,18 @@ class _Branches:
         y = np.arange(rows) * node.stride + node.kernel - 1  # type: ignore[union-attr]  # a pool's node is a SumPoolNode
         x = np.arange(columns) * node.stride + node.kernel - 1  # type: ignore[union-attr]
         return np.asarray((y[:, None] * width + x[None, :]).ravel(), dtype=np.int64)
+
+
+def _signal_graph(mapping: Mapping) -> nx.DiGraph:
+    """What each signal is made from."""
+    graph = nx.DiGraph()
+    for item in mapping.layers:
+        layer = item.layer
+        graph.add_edge(layer.input_signal, Signal(layer.index, 0))
+        for number, op in enumerate(layer.ops):
+            graph.add_edges_from((Signal(layer.index, source), Signal(layer.index, number)) for source in op.sources)
+            graph.add_edges_from((signal, Signal(layer.index, number)) for signal in op.residuals)
+    return graph
 
 
 def _through(inputs: IntArray, counts: IntArray) -> IntArray:
