@@ -1,13 +1,16 @@
-"""Random inputs for the clock: raw phase graphs, and small mapped networks with activity."""
+"""Random mapped networks with activity for the clock, and the tiny ones that examples use."""
 
 from __future__ import annotations
 
 import numpy as np
+from oracles.table_cases import make_tables
 
 from spikeloop.simulator.config import HardwareConfig
+from spikeloop.simulator.errors import MappingError
 from spikeloop.simulator.functional.activity import Activity, LayerActivity
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import (
+    AddNode,
     BatchNormNode,
     ConvNode,
     FlattenNode,
@@ -17,116 +20,109 @@ from spikeloop.simulator.network.graph import (
     Network,
     ReadoutNode,
     SumPoolNode,
-    chain_edges,
 )
-from spikeloop.simulator.program import PhaseTables, compile_program
+from spikeloop.simulator.program import compile_program
 
+__all__ = ["make_activity", "make_hardware", "make_network", "make_tables", "random_machine"]
 
-def make_tables(n_tokens, services, lanes, channels):
-    """Tables from lists: ``services`` one pattern a unit, ``channels`` (src, dst, depth, emit, consume)."""
-    service_start, service_values = patterns(services)
-    emit_start, emit_values = patterns([channel[3] for channel in channels])
-    consume_start, consume_values = patterns([channel[4] for channel in channels])
-    return PhaseTables(
-        unit=np.arange(len(n_tokens)),
-        lanes=np.array(lanes),
-        n_tokens=np.array(n_tokens),
-        service_start=service_start,
-        service_period=np.array([len(p) for p in services]),
-        service_values=service_values,
-        channel=np.arange(len(channels)),
-        src=np.array([channel[0] for channel in channels], dtype=np.int64),
-        dst=np.array([channel[1] for channel in channels], dtype=np.int64),
-        depth=np.array([channel[2] for channel in channels], dtype=np.int64),
-        emit_start=emit_start,
-        emit_period=np.array([len(channel[3]) for channel in channels], dtype=np.int64),
-        consume_start=consume_start + len(emit_values),
-        consume_period=np.array([len(channel[4]) for channel in channels], dtype=np.int64),
-        flag_values=np.concatenate([emit_values, consume_values]),
-    )
-
-
-def patterns(lists):
-    starts = np.cumsum([0] + [len(p) for p in lists])[:-1].astype(np.int64)
-    return starts, np.array([v for p in lists for v in p], dtype=np.int64)
-
-
-def random_tables(rng):
-    """Random acyclic graph; half are plain pipelines, a quarter have equal totals, a quarter need not."""
-    style = rng.choice(["plain", "equal", "any"], p=[0.5, 0.25, 0.25])
-    n_units = int(rng.integers(3, 9))
-    most = int(rng.integers(3, 15))
-    n_tokens = [most if style == "plain" else int(rng.integers(1, most + 1)) for _ in range(n_units)]
-    slow = rng.random() < 0.3
-    services = [
-        rng.integers(1, 80 if slow and rng.random() < 0.3 else 7, int(rng.integers(1, n + 1))).tolist()
-        for n in n_tokens
-    ]
-    pairs = [(a, b) for b in range(n_units) for a in range(b)]
-    chosen = [pair for pair in pairs if pair[1] == pair[0] + 1 or rng.random() < 0.35]
-    channels = []
-    for a, b in sorted(chosen):
-        if style == "plain":
-            emit, consume = [1], [1]
-        else:
-            copies = int(rng.integers(1, min(n_tokens[a], n_tokens[b]) + 1))
-            other = copies if style == "equal" else int(rng.integers(0, n_tokens[b] + 1))
-            emit, consume = flags(rng, n_tokens[a], copies), flags(rng, n_tokens[b], other)
-        channels.append((a, b, int(rng.integers(1, 5)), emit, consume))
-    lanes = rng.integers(1, 5, n_units).tolist()
-    return make_tables(n_tokens, services, lanes, channels)
-
-
-def flags(rng, n, ones):
-    values = np.zeros(n, dtype=np.int64)
-    values[rng.choice(n, ones, replace=False)] = 1
-    return values.tolist()
+#: Larger machines take the naive twin too long.
+MOST_TILES = 14
 
 
 def make_network(rng, layers, shape, *, bits=1, static=False, n_timesteps=2, classes=3, weight_bits=3):
-    """Chain of layers ("conv", channels, kernel, stride, padding, groups), ("pool", kernel, stride), ("linear", n)."""
-    nodes = [InputNode(name="input", shape=shape, bits=bits, static=static)]
-    channels, height, width = shape
-    flat = False
-    for i, spec in enumerate([*layers, ("linear", classes)]):
+    """Layers, one behind the other, and a linear classifier.
+
+    ("conv", channels, kernel, stride, padding, groups) with a LIF, ("pool", kernel, stride), ("linear", n) with a LIF,
+    ("sew", kernel): residual block that adds the spikes of a convolution of odd kernel to its own input spikes,
+    ("stream", kernel): a convolution, its LIF, a second convolution; the currents of both are added before a LIF.
+    """
+    chain = _Chain(rng, weight_bits, InputNode(name="input", shape=shape, bits=bits, static=static))
+    for i, spec in enumerate(layers):
         if spec[0] == "pool":
-            nodes.append(SumPoolNode(name=f"pool{i}", kernel=spec[1], stride=spec[2]))
-            height, width = ((size - spec[1]) // spec[2] + 1 for size in (height, width))
-            continue
-        if spec[0] == "conv":
-            _, out, kernel, stride, padding, groups = spec
-            weight = rng.integers(-3, 4, (out, channels // groups, kernel, kernel))
-            nodes.append(
-                ConvNode(
-                    name=f"conv{i}",
-                    weight=weight,
-                    weight_bits=weight_bits,
-                    stride=stride,
-                    padding=padding,
-                    groups=groups,
-                )
-            )
-            height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
+            chain.pool(f"pool{i}", *spec[1:])
+        elif spec[0] == "conv":
+            chain.conv(f"conv{i}", *spec[1:])
+            chain.neurons(str(i))
+        elif spec[0] == "sew":
+            chain.sew(i, spec[1])
+        elif spec[0] == "stream":
+            chain.stream(i, spec[1])
         else:
-            out = spec[1]
-            if not flat:
-                nodes.append(FlattenNode(name="flatten"))
-                channels, height, width, flat = channels * height * width, 1, 1, True
-            nodes.append(
-                LinearNode(name=f"linear{i}", weight=rng.integers(-3, 4, (out, channels)), weight_bits=weight_bits)
-            )
-        channels = out
-        if i == len(layers):
-            break
-        if rng.random() < 0.7:
-            one = np.ones(channels, dtype=np.int64)
-            nodes.append(BatchNormNode(name=f"bn{i}", m=8 * one, n=0 * one, k=0 * one, e=3 * one, bn_bits=5))
-        nodes.append(LifNode(name=f"lif{i}", theta=40, membrane_bits=int(rng.integers(2, 9))))
-    nodes.append(ReadoutNode(name="readout", bias=np.zeros(classes, dtype=np.int64)))
-    return Network(name="net", n_timesteps=n_timesteps, nodes=tuple(nodes), edges=chain_edges(nodes))
+            chain.linear(f"linear{i}", spec[1])
+            chain.neurons(str(i))
+    chain.linear(f"linear{len(layers)}", classes)
+    chain.push(ReadoutNode(name="readout", bias=np.zeros(classes, dtype=np.int64)))
+    return Network(name="net", n_timesteps=n_timesteps, nodes=tuple(chain.nodes), edges=tuple(chain.edges))
+
+
+class _Chain:
+    """Nodes so far, and the shape at their end."""
+
+    def __init__(self, rng, weight_bits, source):
+        self.rng, self.weight_bits = rng, weight_bits
+        self.nodes, self.edges = [source], []
+        self.shape, self.flat = source.shape, False
+
+    @property
+    def last(self):
+        return self.nodes[-1].name
+
+    def push(self, node, *sources):
+        """Behind the last node, or behind the given ones."""
+        self.edges += [(source, node.name) for source in sources or (self.last,)]
+        self.nodes.append(node)
+
+    def pool(self, name, kernel, stride):
+        self.push(SumPoolNode(name=name, kernel=kernel, stride=stride))
+        channels, height, width = self.shape
+        self.shape = (channels, *((size - kernel) // stride + 1 for size in (height, width)))
+
+    def conv(self, name, out, kernel, stride=1, padding=0, groups=1):
+        channels, height, width = self.shape
+        weight = self.rng.integers(-3, 4, (out, channels // groups, kernel, kernel))
+        bits, stepping = self.weight_bits, {"stride": stride, "padding": padding, "groups": groups}
+        self.push(ConvNode(name=name, weight=weight, weight_bits=bits, **stepping))
+        self.shape = (out, *((size + 2 * padding - kernel) // stride + 1 for size in (height, width)))
+
+    def linear(self, name, out):
+        if not self.flat:
+            self.push(FlattenNode(name="flatten"))
+            self.shape, self.flat = (int(np.prod(self.shape)), 1, 1), True
+        weight = self.rng.integers(-3, 4, (out, self.shape[0]))
+        self.push(LinearNode(name=name, weight=weight, weight_bits=self.weight_bits))
+        self.shape = (out, 1, 1)
+
+    def norm(self, name):
+        one = np.ones(self.shape[0], dtype=np.int64)
+        self.push(BatchNormNode(name=f"bn{name}", m=8 * one, n=0 * one, k=0 * one, e=3 * one, bn_bits=5))
+
+    def lif(self, name):
+        self.push(LifNode(name=f"lif{name}", theta=40, membrane_bits=int(self.rng.integers(2, 9))))
+
+    def neurons(self, name):
+        if self.rng.random() < 0.7:
+            self.norm(name)
+        self.lif(name)
+
+    def sew(self, i, kernel):
+        spikes = self.last
+        self.conv(f"sew{i}", self.shape[0], kernel, padding=kernel // 2)
+        self.neurons(f"sew{i}")
+        self.push(AddNode(name=f"add{i}", mode="sew", stream_bits=4), spikes, self.last)
+
+    def stream(self, i, kernel):
+        self.conv(f"first{i}", self.shape[0], 1)
+        self.norm(f"first{i}")
+        current = self.last
+        self.lif(f"first{i}")
+        self.conv(f"second{i}", self.shape[0], kernel, padding=kernel // 2)
+        self.norm(f"second{i}")
+        self.push(AddNode(name=f"add{i}", mode="stream", stream_bits=6), current, self.last)
+        self.lif(f"second{i}")
 
 
 def random_network(rng):
+    """A convolution, maybe a residual block, maybe a pool, maybe a hidden linear layer, the classifier."""
     static = bool(rng.random() < 0.55)
     layers = []
     channels = int(rng.choice([1, 2]))
@@ -134,6 +130,8 @@ def random_network(rng):
     kernel = int(rng.integers(1, 3))
     groups = channels if rng.random() < 0.3 else 1
     layers.append(("conv", groups * int(rng.integers(1, 5)), kernel, 1, int(rng.integers(0, 2)), groups))
+    if rng.random() < 0.4:
+        layers.append((str(rng.choice(["sew", "stream"])), int(rng.choice([1, 3]))))
     if rng.random() < 0.5:
         layers.append(("pool", *((1, 1), (2, 1), (2, 2))[int(rng.integers(3))]) if kernel == 1 else ("pool", 1, 2))
     if rng.random() < 0.6:
@@ -156,6 +154,7 @@ def make_hardware(**sections):
 
 
 def random_hardware(rng):
+    pipelined = rng.random() < 0.6
     rows, columns_per_adc = int(rng.integers(2, 9)), int(rng.integers(1, 5))
     return make_hardware(
         crossbar={
@@ -170,9 +169,11 @@ def random_hardware(rng):
             "pes_per_tile": int(rng.integers(1, 5)),
             "crossbars_per_pe": int(rng.integers(1, 4)),
             "input_bus_bits": int(rng.integers(1, 9)),
+            "pe_accumulator_lanes": int(rng.integers(1, 5)),
+            "output_bus_bits": int(rng.integers(4, 33)),
             "accumulator_lanes": int(rng.integers(1, 5)),
             "fifo_depth": int(rng.integers(1, 4)),
-            "sharing": str(rng.choice(["exclusive", "packed"])),
+            "sharing": "exclusive" if pipelined else str(rng.choice(["exclusive", "packed"])),
         },
         neuron={
             "lanes": int(rng.integers(1, 5)),
@@ -183,12 +184,16 @@ def random_hardware(rng):
             },
         },
         noc={
-            "flit_bits": int(rng.integers(2, 17)),
+            "flit_bits": int(rng.choice([1, 2, 4, 8, 16])),
             "header_bits": int(rng.integers(0, 9)),
             "router_cycles": int(rng.integers(1, 6)),
+            "buffer_packets": int(rng.choice([1, 1, 2, 3])),
+            "placement": str(rng.choice(["row_major", "greedy"])),
             "input_bits_per_cycle": int(rng.integers(1, 17)),
         },
+        global_buffer={"bus_bits": int(rng.integers(1, 9)), "slots": int(rng.integers(1, 3))},
         dataflow={
+            "order": "layer_pipelined" if pipelined else "layer_sequential",
             "loop": str(rng.choice(["timestep_major", "layer_major"])),
             "zero_skipping": str(rng.choice(["none", "vector", "row_group"])),
             "skip_cycles": int(rng.integers(1, 4)),
@@ -225,6 +230,26 @@ def make_activity(rng, mapping, *, density, n_images=1):
 
 def random_machine(rng):
     """Program and activity of a random small network on a random design."""
-    hw = random_hardware(rng)
-    program = compile_program(map_network(random_network(rng), hw), hw)
-    return program, make_activity(rng, program.mapping, density=rng.random(), n_images=int(rng.integers(1, 3)))
+    n_tiles = MOST_TILES + 1
+    while n_tiles > MOST_TILES:
+        hw, network = random_hardware(rng), random_network(rng)
+        n_tiles = map_network(network, hw).n_tiles
+    if rng.random() < 0.5:
+        hw = changed(hw, "chip", tiles=n_tiles + int(rng.integers(0, 2 * n_tiles + 1)))
+        if rng.random() < 0.8:
+            hw = changed(hw, "dataflow", replication="balanced")
+    mapping = map_network(network, hw)
+    program = None
+    if rng.random() < 0.4:
+        try:
+            few = int(rng.integers(1, 13))
+            program = compile_program(mapping, changed(hw, "tile", input_buffer_positions=few))
+        except MappingError:
+            pass  # less than a receptive field: the default holds one
+    program = program or compile_program(mapping, hw)
+    return program, make_activity(rng, mapping, density=rng.random(), n_images=int(rng.integers(1, 3)))
+
+
+def changed(hw, section, **fields):
+    """The design with other fields of one section."""
+    return hw.model_copy(update={section: getattr(hw, section).model_copy(update=fields)})
