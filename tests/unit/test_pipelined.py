@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def residual_network(size: int = 6, n_timesteps: int = 2) -> Network:
         ReadoutNode(name="out", bias=np.zeros(3, dtype=np.int64)),
     )
     names = [node.name for node in nodes]
-    edges = [*zip(names, names[1:], strict=False), ("stem_bn", "add")]
+    edges = [*itertools.pairwise(names), ("stem_bn", "add")]
     return Network(name="residual", n_timesteps=n_timesteps, nodes=nodes, edges=tuple(edges))
 
 
@@ -106,8 +107,7 @@ def test_a_smaller_residual_buffer_would_be_a_deadlock():
         try:
             changed = dataclasses.replace(program, channel_depth=depths)
             outcomes.append(run_cycles(changed, activity).total_cycles > 0)
-        except DeadlockError as error:
-            assert "waits for" in str(error)
+        except DeadlockError:
             outcomes.append(False)
     # 15 is what the receptive fields ask for; what is in flight elsewhere can make less do, never need more.
     assert outcomes[0] is False
@@ -130,7 +130,7 @@ def _with_buffer(positions: int):
 def test_images_overlap_and_the_interval_is_that_of_the_slowest_layer():
     """With the same work in every image, the outputs come at the pace of the busiest unit."""
     hw = pipelined(dataflow={"zero_skipping": "none"})
-    program, trace = run(residual_network(), hw, n_images=5)
+    _, trace = run(residual_network(), hw, n_images=5)
     alone = run(residual_network(), hw)[1]
     assert trace.interval_cycles < alone.latency_cycles
     busiest = trace.busy.max() / trace.n_images
