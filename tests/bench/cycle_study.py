@@ -91,8 +91,58 @@ def measure(path: Path, preset: str) -> dict[str, float]:
     }
 
 
+def replication(path: Path) -> None:
+    """More tiles for slow layers: pipelined, four images in a row."""
+    from spikeloop.simulator.config import ChipConfig, load_hardware
+    from spikeloop.simulator.cycle.run import run_cycles
+    from spikeloop.simulator.functional.density import random_activity
+    from spikeloop.simulator.mapping.tiles import map_network
+    from spikeloop.simulator.network.io import load_network
+    from spikeloop.simulator.program import compile_program
+
+    network, preset = load_network(path), load_hardware("spikeflow_64_pipelined")
+    print("| chip tiles | replicas of each layer | latency, cycles | interval, cycles | critical path |")
+    print("|---|---|---|---|---|")
+    for tiles in (145, 150, 160, 200, 256):
+        dataflow = preset.dataflow.model_copy(update={"replication": "balanced"})
+        hw = preset.model_copy(update={"chip": ChipConfig(tiles=tiles), "dataflow": dataflow})
+        mapping = map_network(network, hw)
+        activity = random_activity(mapping, DENSITY, n_images=4, seed=0)
+        trace = run_cycles(compile_program(mapping, hw), activity)
+        replicas = " ".join(str(item.n_replicas) for item in mapping.layers)
+        reasons = "; ".join(line.sentence() for line in trace.path.bottlenecks()[:2])
+        print(f"| {tiles} | {replicas} | {trace.latency_cycles:,.0f} | {trace.interval_cycles:,.0f} | {reasons} |")
+
+
+def placement(paths: list[Path]) -> None:
+    """Flits times links an image, and cycles, by placement."""
+    from spikeloop.simulator.config import load_hardware
+    from spikeloop.simulator.cycle.run import run_cycles
+    from spikeloop.simulator.functional.density import random_activity
+    from spikeloop.simulator.mapping.place import traffic_cost
+    from spikeloop.simulator.mapping.tiles import map_network
+    from spikeloop.simulator.mapping.traffic import network_traffic
+    from spikeloop.simulator.network.io import load_network
+    from spikeloop.simulator.program import compile_program
+
+    preset = load_hardware("spikeflow_64")
+    print("| network | placement | flit hops an image | cycles | map, CPU s |")
+    print("|---|---|---|---|---|")
+    for path in paths:
+        network = load_network(path)
+        for kind in ("row_major", "greedy", "annealed"):
+            hw = preset.model_copy(update={"noc": preset.noc.model_copy(update={"placement": kind})})
+            start = time.process_time()
+            mapping = map_network(network, hw)
+            seconds = time.process_time() - start
+            cost = traffic_cost(mapping.placement, network_traffic(mapping.layers, hw, network.n_timesteps))
+            activity = random_activity(mapping, DENSITY, n_images=1, seed=0)
+            cycles = run_cycles(compile_program(mapping, hw), activity).total_cycles
+            print(f"| {path.stem} | {kind} | {cost:,} | {cycles:,} | {seconds:.2f} |")
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("FILE", "PRESET"))
@@ -111,6 +161,10 @@ def main() -> None:
             f"| {name} | {n_timesteps} | {preset} | {r['tiles']} | {r['cycles']:,} | {r['services']:,} | "
             f"{r['run_s']:.2f} | {r['services'] / r['run_s'] / 1e6:.1f} | {r['compile_s']:.2f} | {r['peak_MB']:.0f} |"
         )
+    print()
+    replication(export(arguments.folder, "vgg9", 5))
+    print()
+    placement([export(arguments.folder, "vgg9", 5), export(arguments.folder, "ms_resnet18", 4)])
 
 
 if __name__ == "__main__":
