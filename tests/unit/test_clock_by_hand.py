@@ -220,6 +220,45 @@ def test_an_interface_without_a_slot_to_reserve_waits_for_the_reader():
     assert result.deadlock == [(inject, reader, 0, True), (reader, inject, 0, False)]
 
 
+#: Its reader takes two elements at once; a channel of one slot never holds them.
+PAIR = Take((2,), (2,), 2)
+
+
+def test_a_report_names_the_lowest_lane_before_the_lowest_channel():
+    """Tokens 0, 2 (lane 0) go into channel 1, tokens 1, 3 (lane 1) into channel 0; tokens 2 and 3 stay for ever."""
+    b = TableBuilder()
+    source, low, high = b.compute(4, lanes=2), b.compute(1), b.compute(1)
+    b.queue(source, low, emit=(0, 1), take=PAIR)
+    b.queue(source, high, emit=(1, 0), take=PAIR)
+    result = compare_tables(b.tables())
+    assert [token.lane for token in result.tokens[source]] == [0, 1, 0, 1]
+    assert result.deadlock == [(source, high, 1, True), (high, source, 1, False)]
+
+
+def test_a_report_names_the_lowest_of_several_full_channels():
+    """The second copies of a fork, and the second packet of an interface, find no slot in both of their channels."""
+    b = TableBuilder()
+    source, low, high = b.compute(2), b.compute(1), b.compute(1)
+    b.queue(source, low, take=PAIR)
+    b.queue(source, high, take=PAIR)
+    assert compare_tables(b.tables()).deadlock == [(source, low, 0, True), (low, source, 0, False)]
+    b = TableBuilder()
+    inject, low, high = b.inject(2), b.compute(1), b.compute(1)
+    root = b.root(inject)
+    b.far_end(root, low, take=PAIR)
+    b.far_end(root, high, take=PAIR)
+    assert compare_tables(b.tables()).deadlock == [(inject, low, 0, True), (low, inject, 0, False)]
+
+
+def test_a_report_names_the_lowest_of_several_empty_channels():
+    """A join of two sources that have finished without a word."""
+    b = TableBuilder()
+    sources, join = [b.compute(1), b.compute(1)], b.compute(1)
+    for source in sources:
+        b.queue(source, join, emit=(0,))
+    assert compare_tables(b.tables()).deadlock == [(join, sources[0], 0, False)]
+
+
 def test_a_ring_of_two_links_can_deadlock():
     """Flow a takes links 0, 1, flow b links 1, 0; 2 packets each, every service 1, queues of depth 1.
 
