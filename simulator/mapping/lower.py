@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MappingError, NetworkError
+from ..errors import MappingError
 from ..network.graph import (
     AddNode,
     BatchNormNode,
@@ -25,7 +25,7 @@ from ..network.graph import (
     WeightNode,
     WeightScheme,
 )
-from ..network.validate import EXACT_LIMIT
+from .exact import check_lif_exact, check_sum_exact, check_total_exact
 
 IntArray = NDArray[np.int64]
 
@@ -55,6 +55,8 @@ class Signal(NamedTuple):
 
 #: The network input as a signal.
 INPUT = Signal(-1, 0)
+#: Widest input of a layer: its windows are int32.
+MAX_INPUT_BITS = 31
 OpKind = Literal["norm", "add", "lif", "pool", "readout"]
 
 
@@ -196,17 +198,13 @@ class _Lowering:
             if isinstance(node, InputNode):
                 self.signal[node.name] = INPUT
             elif isinstance(node, FlattenNode):
-                self.signal[node.name] = self._source(node)
+                self._flatten(node)
             elif isinstance(node, ConvNode | LinearNode):
                 self._weights(node)
             elif isinstance(node, BatchNormNode):
                 self._batch_norm(node)
             else:
                 self._op(node)
-        if not self.weights:
-            raise MappingError(
-                f"network {self.network.name}: no conv or linear node, so nothing lies on crossbars; add one"
-            )
         return tuple(self._layer(index) for index in range(len(self.weights)))
 
     def _where(self, node: Node) -> str:
@@ -218,6 +216,16 @@ class _Lowering:
     def _op_of(self, signal: Signal) -> Op | None:
         return None if signal == INPUT else self.ops[signal.layer][signal.op]
 
+    def _flatten(self, node: FlattenNode) -> None:
+        """No op: it only renames positions, which a linear layer does not care about."""
+        for consumer in self.network.consumers(node.name):
+            if not isinstance(consumer, LinearNode | FlattenNode):
+                raise MappingError(
+                    f"{self._where(consumer)} reads {node.name}; a flattened map can only be read by a linear node, "
+                    f"so let {consumer.name} read what {node.name} reads"
+                )
+        self.signal[node.name] = self._source(node)
+
     def _weights(self, node: WeightNode) -> None:
         signal = self._source(node)
         source = self._op_of(signal)
@@ -227,9 +235,14 @@ class _Lowering:
                 f"{self._where(node)} reads {source.name}, the sums of another layer; put a LIF or a residual add "
                 "(whose stream_bits limit the input) between them"
             )
+        if self._format(signal).bits > MAX_INPUT_BITS:
+            raise MappingError(
+                f"{self._where(node)} reads codes of {self._format(signal).bits} bits; wordlines take at most "
+                f"{MAX_INPUT_BITS} bit planes, so lower stream_bits"
+            )
         index = len(self.weights)
         bound = int(np.abs(weight_matrix(node)).sum(axis=1).max()) * self._format(signal).code_max
-        check_exact(bound, None, None, self._where(node))
+        check_sum_exact(bound, None, self._where(node))
         self.weights.append(node)
         self.inputs.append(signal)
         self.bounds.append(bound)
@@ -259,7 +272,7 @@ class _Lowering:
                 f"{self._where(node)}: {source.name} feeds other nodes beside its batch norm; let them read {node.name}"
             )
         signal = self._source(node)
-        current = check_exact(self.bounds[signal.layer], node, None, self._where(source))
+        current = check_sum_exact(self.bounds[signal.layer], node, self._where(source))
         norm = self.ops[signal.layer][0]
         self.ops[signal.layer][0] = replace(
             norm, name=node.name, node=node, bits=current.bit_length() + 1, code_max=current
@@ -291,31 +304,28 @@ class _Lowering:
 
     def _check_source(self, node: Node, name: str, signal: Signal) -> None:
         """Refuse what a home cannot do with its source."""
-        kind = _OP_KINDS[type(node)]
         source = self._op_of(signal)
         got = "input" if source is None else _mode(source)
-        wanted = _mode_of_add(node) if isinstance(node, AddNode) else kind
+        wanted = node.mode if isinstance(node, AddNode) else _OP_KINDS[type(node)]
         allowed = _READS[wanted]
         if got not in allowed:
             raise MappingError(
-                f"{self._where(node)} reads {name}, which is {_A[got]}; {_A[wanted]} can read "
-                f"{' or '.join(_A[item] for item in allowed)}, so change the order of the nodes"
+                f"{self._where(node)} reads {name}, {_VALUES[got]}; {_READERS[wanted]} reads "
+                f"{' or '.join(_VALUES[item] for item in allowed)}, so change the order of the nodes"
             )
 
     def _value(self, node: AddNode | LifNode | SumPoolNode | ReadoutNode, sources: list[Op]) -> tuple[int, bool, int]:
         """Bits, sign and largest magnitude of an op's output; refuses what is not exact."""
         where = self._where(node)
         if isinstance(node, LifNode):
-            _check_lif_exact(sources[0].code_max, node, where)
+            check_lif_exact(sources[0].code_max, node, where)
             return 1, False, 1
         if isinstance(node, SumPoolNode):
             top = sources[0].code_max * node.kernel**2
-            return top.bit_length() + int(sources[0].signed), sources[0].signed, top
+            # -2^(b-1) is a code of a signed stream, +2^(b-1) is not, so its sums need no spare bit.
+            return (top - 1).bit_length() + 1 if sources[0].signed else top.bit_length(), sources[0].signed, top
         total = sum(source.code_max for source in sources)
-        if total >= EXACT_LIMIT:
-            raise NetworkError(
-                f"{where}: a sum can reach {total}, exact arithmetic ends at 2^53; lower the bits of its inputs"
-            )
+        check_total_exact(total, node, where)
         if isinstance(node, ReadoutNode):
             return total.bit_length() + 1, True, total
         if node.mode == "sew":
@@ -355,14 +365,21 @@ class _Lowering:
 
 _OP_KINDS: dict[type, OpKind] = {AddNode: "add", LifNode: "lif", SumPoolNode: "pool", ReadoutNode: "readout"}
 #: What a value is, in words.
-_A = {
+_VALUES = {
     "input": "the network input",
     "norm": "sums behind weights or batch norm",
     "stream": "a residual stream",
     "sew": "a sum of spikes",
     "lif": "spikes",
-    "pool": "pooled",
+    "pool": "pooled values",
     "readout": "the classifier's output",
+}
+_READERS = {
+    "lif": "a LIF",
+    "stream": "an add of mode stream",
+    "sew": "an add of mode sew",
+    "pool": "a pool",
+    "readout": "the readout",
 }
 #: What each op reads: a LIF currents, a stream add currents and streams, a sum of spikes spikes, ...
 _READS: dict[str, tuple[str, ...]] = {
@@ -374,12 +391,8 @@ _READS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _mode_of_add(node: AddNode) -> str:
-    return "stream" if node.mode == "stream" else "sew"
-
-
 def _mode(op: Op) -> str:
-    return _mode_of_add(op.node) if isinstance(op.node, AddNode) else op.kind
+    return op.node.mode if isinstance(op.node, AddNode) else op.kind
 
 
 def weight_matrix(node: WeightNode) -> IntArray:
@@ -389,39 +402,3 @@ def weight_matrix(node: WeightNode) -> IntArray:
         return np.ascontiguousarray(weight.T[None])
     per_group = weight.reshape(node.groups, weight.shape[0] // node.groups, -1)
     return np.ascontiguousarray(per_group.transpose(0, 2, 1))
-
-
-def check_exact(bound: int, batch_norm: BatchNormNode | None, lif: LifNode | None, where: str) -> int:
-    """Refuse values that float64, and therefore the torch student, could not hold exactly.
-
-    Returns:
-        The largest magnitude of the current behind the batch norm.
-
-    Raises:
-        NetworkError: the bound of the sum, of m*P + (n << k), or of the membrane before reset reaches 2^53.
-    """
-    worst = current = bound
-    if batch_norm is not None:
-        m = [abs(int(value)) for value in batch_norm.m.flat]
-        offset = [abs(int(n)) << int(k) for n, k in zip(batch_norm.n.flat, batch_norm.k.flat, strict=True)]
-        shift = [int(e) for e in batch_norm.e.flat]
-        before = [(mi * bound + oi) << max(0, -e) for mi, oi, e in zip(m, offset, shift, strict=True)]
-        worst = max(value + (1 << max(0, e - 1)) for value, e in zip(before, shift, strict=True))
-        current = max((value >> max(0, e)) + 1 for value, e in zip(before, shift, strict=True))
-    if worst >= EXACT_LIMIT:
-        raise NetworkError(
-            f"{where}: a sum can reach {worst}, exact arithmetic ends at 2^53; lower weight_bits or bn_bits"
-        )
-    if lif is not None:
-        _check_lif_exact(current, lif, f"{where}: {lif.name}")
-    return current
-
-
-def _check_lif_exact(current: int, lif: LifNode, where: str) -> None:
-    leaked = lif.leak_mul << (lif.membrane_bits - 1 + lif.guard_bits)
-    before_reset = (leaked >> lif.leak_shift) + 1 + (current << max(0, lif.input_shift)) + lif.theta
-    if max(leaked, before_reset) >= EXACT_LIMIT:
-        raise NetworkError(
-            f"{where}: a membrane can reach {max(leaked, before_reset)}, exact arithmetic ends at 2^53; "
-            "lower membrane_bits, guard_bits or leak_shift with leak_mul"
-        )

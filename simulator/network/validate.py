@@ -107,7 +107,10 @@ def _check_node(node: Node, n_timesteps: int, where: str) -> None:
         _check_range(where, "kernel", node.kernel, 1, 1024)
         _check_range(where, "stride", node.stride, 1, 1024)
     elif isinstance(node, g.AddNode):
-        _check_range(where, "stream_bits", node.stream_bits, 1, 48)
+        if node.mode not in ("stream", "sew"):
+            raise NetworkError(f"{where}: mode='{node.mode}'; allowed 'stream' or 'sew'")
+        # A stream has a sign, a sum of two spikes needs two bits.
+        _check_range(where, "stream_bits", node.stream_bits, 2, 48)
     elif isinstance(node, g.ReadoutNode):
         if node.bias.ndim != 1:
             raise NetworkError(f"{where}: bias has shape {node.bias.shape}; expected (classes,)")

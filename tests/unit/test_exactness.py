@@ -8,6 +8,7 @@ from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.mapping.lower import lower_network
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import (
+    AddNode,
     BatchNormNode,
     InputNode,
     LifNode,
@@ -39,8 +40,8 @@ def one_neuron(*, weight_bits=2, bn=None, **lif):
         {"membrane_bits": 32, "guard_bits": 16, "leak_mul": 2**6, "leak_shift": 6},
     ],
 )
-def test_a_membrane_beyond_2_to_the_53_is_refused_with_its_layer_named(lif):
-    with pytest.raises(NetworkError, match=r"fc: lif: a membrane can reach \d+, exact arithmetic ends at 2\^53"):
+def test_a_membrane_beyond_2_to_the_53_is_refused_with_its_neurons_named(lif):
+    with pytest.raises(NetworkError, match=r"lif: a membrane can reach \d+, exact arithmetic ends at 2\^53"):
         lower_network(one_neuron(**lif))
 
 
@@ -69,3 +70,53 @@ def test_sums_get_a_sign_bit(bound, bits):
     (layer, _) = map_network(one_neuron(weight_bits=bits), design()).layers
     assert layer.layer.psum_bound == bound
     assert layer.layer.psum_bits == bits
+
+
+def residual(*, mode, stream_bits, n_adds=2, width=8, **lif):
+    """Input -> ``n_adds`` linear layers -> (LIF for sew) -> add -> LIF for stream -> linear -> readout."""
+    top = 2 ** (width - 1) - 1
+    nodes, edges, sources = [InputNode(name="in", shape=(1, 1, 1))], [], []
+    for i in range(n_adds):
+        nodes.append(LinearNode(name=f"fc{i}", weight=np.full((1, 1), top), weight_bits=width))
+        edges.append(("in", f"fc{i}"))
+        sources.append(f"fc{i}")
+        if mode == "sew":
+            nodes.append(LifNode(name=f"lif{i}", theta=1, membrane_bits=2))
+            edges.append((f"fc{i}", f"lif{i}"))
+            sources[-1] = f"lif{i}"
+    nodes.append(AddNode(name="add", mode=mode, stream_bits=stream_bits))
+    edges += [(source, "add") for source in sources]
+    last = "add"
+    if mode == "stream":
+        nodes.append(LifNode(name="lif", **{"theta": 1, "membrane_bits": 2, **lif}))
+        edges.append(("add", "lif"))
+        last = "lif"
+    nodes += [
+        LinearNode(name="last", weight=np.ones((2, 1), dtype=np.int64), weight_bits=2),
+        ReadoutNode(name="out", bias=np.zeros(2, dtype=np.int64)),
+    ]
+    edges += [(last, "last"), ("last", "out")]
+    return Network(name="residual", n_timesteps=1, nodes=tuple(nodes), edges=tuple(edges))
+
+
+@pytest.mark.parametrize(("n_adds", "bits"), [(2, 2), (3, 2), (4, 3), (7, 3), (8, 4)])
+def test_a_sum_of_n_spikes_has_as_many_bits_as_n_and_its_file_may_not_say_fewer(n_adds, bits):
+    add = lower_network(residual(mode="sew", stream_bits=bits, n_adds=n_adds))[n_adds - 1].ops[-1]
+    assert (add.bits, add.signed, add.code_max) == (bits, False, n_adds)
+    if bits > 2:
+        with pytest.raises(NetworkError, match=rf"add: a sum of spikes can reach {n_adds} and does not fit"):
+            lower_network(residual(mode="sew", stream_bits=bits - 1, n_adds=n_adds))
+
+
+def test_a_stream_holds_its_bits_and_a_neuron_reads_it_shifted():
+    (*_, owner, _) = lower_network(residual(mode="stream", stream_bits=6, input_shift=3))
+    assert (owner.ops[1].bits, owner.ops[1].signed, owner.ops[1].code_max) == (6, True, 32)
+    lower_network(residual(mode="stream", stream_bits=21, input_shift=32))
+    with pytest.raises(NetworkError, match="lif: a membrane can reach"):
+        lower_network(residual(mode="stream", stream_bits=22, input_shift=32))
+
+
+@pytest.mark.parametrize("mode", ["stream", "sew"])
+def test_an_add_of_one_bit_is_refused(mode):
+    with pytest.raises(NetworkError, match="add: stream_bits=1; allowed 2 to 48"):
+        residual(mode=mode, stream_bits=1)
