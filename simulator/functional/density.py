@@ -21,8 +21,9 @@ def random_activity(
 ) -> Activity:
     """Activity in which every spike is Bernoulli(density) and every input pixel a uniform code.
 
-    A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform. The draw of an image and
-    layer depends on (seed, image, layer) alone.
+    A sum of spikes (pooled, or of a residual add) is Binomial, a residual stream uniform over its codes. The
+    draw of an image and layer depends on (seed, image, layer) alone. Neurons send with the mean density of their
+    readers.
 
     Args:
         mapping: network on its crossbars.
@@ -39,7 +40,8 @@ def random_activity(
     for item, share in zip(mapping.layers, densities, strict=True):
         per_image = [_draw(item, share, n_timesteps, seed, image) for image in range(n_images)]
         codes = np.stack(per_image, axis=1)
-        spikes = round(share * int(np.prod(item.layer.out_shape))) * len(item.layer.lifs)
+        read = [d for d, other in zip(densities, mapping.layers, strict=True) if _reads(other, item)] or [share]
+        spikes = round(sum(read) / len(read) * int(np.prod(item.layer.out_shape))) * len(item.layer.lifs)
         layers.append(
             LayerActivity(
                 active_rows=driven_rows(item, codes),
@@ -47,7 +49,9 @@ def random_activity(
                 spikes_out=np.full((n_images, n_timesteps), spikes, dtype=np.int64),
             )
         )
-    return Activity(layers=tuple(layers), origin=f"density {density if isinstance(density, float) else dict(density)}")
+    return Activity(
+        layers=tuple(layers), origin=f"density {dict(density) if isinstance(density, Mapping) else density}"
+    )
 
 
 def _densities(mapping: tiles.Mapping, density: float | Mapping[str, float]) -> list[float]:
@@ -62,10 +66,15 @@ def _densities(mapping: tiles.Mapping, density: float | Mapping[str, float]) -> 
         densities = [float(density[name]) for name in names]
     else:
         densities = [float(density)] * len(names)
-    for value in densities:
+    for name, value in zip(names, densities, strict=True):
         if not 0.0 <= value <= 1.0:
-            raise ConfigError(f"density={value}; allowed 0 to 1, the share of ones among spikes")
+            where = f"{name}: " if isinstance(density, Mapping) else ""
+            raise ConfigError(f"{where}density={value}; allowed 0 to 1, the share of ones among spikes")
     return densities
+
+
+def _reads(layer: MappedLayer, source: MappedLayer) -> bool:
+    return layer.layer.input_signal.layer == source.layer.index
 
 
 def _draw(item: MappedLayer, density: float, n_timesteps: int, seed: int, image: int) -> NDArray[np.int64]:

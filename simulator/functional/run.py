@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -47,6 +48,23 @@ class _Recorder:
     membranes: dict[str, IntArray] = field(default_factory=dict)
 
 
+class _Values:
+    """Outputs of nodes that a later node still reads: all those of a large network would not fit."""
+
+    def __init__(self, network: Network) -> None:
+        self.by_name: dict[str, NDArray[np.integer]] = {}
+        self._sources = {node.name: [source.name for source in network.sources(node.name)] for node in network.nodes}
+        self._readers = Counter(name for sources in self._sources.values() for name in sources)
+
+    def inputs_of(self, node: Node) -> list[NDArray[np.integer]]:
+        """Outputs of the node's sources, in the order of the edges; the last reader of one takes it away."""
+        found = []
+        for name in self._sources[node.name]:
+            self._readers[name] -= 1
+            found.append(self.by_name[name] if self._readers[name] else self.by_name.pop(name))
+        return found
+
+
 def run_functional(
     network: Network,
     mapping: Mapping,
@@ -76,17 +94,18 @@ def run_functional(
     shift = dict(zip(mapped, adc_shift, strict=True))
     recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=record)
     codes = spikes.codes if not network.input.static else spikes.codes[None]
-    values: dict[str, NDArray[np.integer]] = {}
+    values = _Values(network)
     for node in network.order():
-        inputs = [values[source.name] for source in network.sources(node.name)]
+        inputs = values.inputs_of(node)
         if isinstance(node, ConvNode | LinearNode):
-            values[node.name] = _read(mapped[node.name], inputs[0], hw, shift[node.name], recorder, network.n_timesteps)
+            layer = mapped[node.name]
+            read = _layer_codes(layer, inputs[0], network)
+            values.by_name[node.name] = _read(layer, read, hw, shift[node.name], recorder, network.n_timesteps)
         else:
-            values[node.name] = _elementwise(node, inputs, codes, network, recorder)
-        _drop_used(values, node, network)
+            values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
     names = list(mapped)
     return Outputs(
-        logits=values[network.readout.name].astype(np.int64),
+        logits=values.by_name[network.readout.name].astype(np.int64),
         activity=Activity(
             layers=tuple(_with_output_spikes(mapped[name], recorder) for name in names), origin="measured"
         ),
@@ -129,18 +148,28 @@ def column_sum_histograms(
     mapped = {item.layer.name: item for item in mapping.layers}
     recorder = _Recorder(cycle_images=0, record=False)
     codes = spikes.codes if not network.input.static else spikes.codes[None]
-    values: dict[str, NDArray[np.integer]] = {}
+    values = _Values(network)
     histograms: dict[str, IntArray] = {}
     ideal_bits = hw.crossbar.column_sum_max.bit_length()
     for node in network.order():
-        inputs = [values[source.name] for source in network.sources(node.name)]
+        inputs = values.inputs_of(node)
         if isinstance(node, ConvNode | LinearNode):
             layer = mapped[node.name]
-            histograms[node.name] = layer_histogram(layer, inputs[0], hw.crossbar.column_sum_max)
-            values[node.name] = read_layer(layer, inputs[0], adc_shift=0, adc_bits=ideal_bits).psum
+            read = _layer_codes(layer, inputs[0], network)
+            histograms[node.name] = layer_histogram(layer, read, hw.crossbar.column_sum_max)
+            values.by_name[node.name] = read_layer(layer, read, adc_shift=0, adc_bits=ideal_bits).psum
         else:
-            values[node.name] = _elementwise(node, inputs, codes, network, recorder)
+            values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
     return tuple(histograms[name] for name in mapped)
+
+
+def _layer_codes(mapped: MappedLayer, codes: NDArray[np.integer], network: Network) -> NDArray[np.integer]:
+    """Codes that reach the crossbars; only a network input may stay the same for all steps.
+
+    A stream of held sums does not change either, but its home sends it anew at every step.
+    """
+    runs = 1 if mapped.layer.input.static else network.n_timesteps
+    return np.broadcast_to(codes, (runs, *codes.shape[1:]))
 
 
 def _read(
@@ -197,9 +226,10 @@ def _elementwise(
 
 
 def sum_pool(value: NDArray[np.integer], node: SumPoolNode) -> NDArray[np.integer]:
-    """Window sums (runs, B, C, H', W') int32 of codes (runs, B, C, H, W)."""
+    """Window sums (runs, B, C, H', W') of codes (runs, B, C, H, W); int32 unless the codes are int64."""
+    dtype = np.int64 if value.dtype == np.int64 else np.int32
     view = np.lib.stride_tricks.sliding_window_view(value, (node.kernel, node.kernel), axis=(3, 4))
-    return np.asarray(view[:, :, :, :: node.stride, :: node.stride].sum(axis=(5, 6), dtype=np.int32))
+    return np.asarray(view[:, :, :, :: node.stride, :: node.stride].sum(axis=(5, 6), dtype=dtype))
 
 
 def add_values(inputs: list[NDArray[np.integer]], node: AddNode) -> IntArray:
@@ -229,11 +259,3 @@ def _with_output_spikes(mapped: MappedLayer, recorder: _Recorder) -> LayerActivi
     return LayerActivity(
         active_rows=activity.active_rows, input_ones=activity.input_ones, spikes_out=np.asarray(sent, dtype=np.int64)
     )
-
-
-def _drop_used(values: dict[str, NDArray[np.integer]], node: Node, network: Network) -> None:
-    """Free what no later node reads: a batch of a large network would not fit otherwise."""
-    done = set(values)
-    for source in network.sources(node.name):
-        if all(consumer.name in done for consumer in network.consumers(source.name)):
-            del values[source.name]
