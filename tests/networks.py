@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
 from spikeloop.simulator.config import CrossbarConfig, HardwareConfig, LosslessAdc, TileConfig, UniformAdc
 from spikeloop.simulator.network.graph import (
+    AddNode,
     BatchNormNode,
     ConvNode,
     FlattenNode,
@@ -187,3 +190,121 @@ def one_layer(weight: np.ndarray, *, weight_bits: int, n_timesteps: int = 1, inp
         ReadoutNode(name="out", bias=np.zeros(weight.shape[0], dtype=np.int64)),
     )
     return Network(name="one_layer", n_timesteps=n_timesteps, nodes=nodes, edges=chain_edges(nodes))
+
+
+class Graph:
+    """A residual network in the making: nodes and edges; ``value`` kinds: input, norm, stream, spikes, sew, pool."""
+
+    def __init__(self, draw: st.DrawFn, rng: np.random.Generator, source: InputNode) -> None:
+        self.draw, self.rng = draw, rng
+        self.nodes: list[Node] = [source]
+        self.edges: list[tuple[str, str]] = []
+        #: node -> (kind, channels, size, largest magnitude)
+        self.values = {source.name: ("input", source.shape[0], source.shape[1], 2**source.bits)}
+
+    def put(self, node: Node, sources: list[str], value: tuple[str, int, int, int]) -> str:
+        self.nodes.append(node)
+        self.edges += [(source, node.name) for source in sources]
+        self.values[node.name] = value
+        return node.name
+
+    def name(self, kind: str) -> str:
+        return f"{kind}{len(self.nodes)}"
+
+    def conv(self, source: str, channels: int, *, kernel: int = 1, stride: int = 1, scale: float = 8.0) -> str:
+        """Convolution and batch norm (mostly), currents of about ``scale``."""
+        _, ins, size, top = self.values[source]
+        bits = self.draw(st.integers(2, 4))
+        weight = symmetric_weights(self.rng, (channels, ins, kernel, kernel), bits)
+        node = ConvNode(name=self.name("conv"), weight=weight, weight_bits=bits, stride=stride, padding=kernel // 2)
+        out = (size + 2 * (kernel // 2) - kernel) // stride + 1
+        conv = self.put(node, [source], ("norm", channels, out, 0))
+        if self.draw(st.integers(0, 5)) == 0:
+            return conv
+        spread = max(1.0, float(np.sqrt(ins * kernel**2)) * 2.0 ** (bits - 2) * top / 2) * 24.0 / scale
+        bn = batch_norm(self.rng, self.name("bn"), channels, self.draw(st.integers(3, 8)), spread)
+        return self.put(bn, [conv], ("norm", channels, out, 0))
+
+    def lif(self, source: str) -> str:
+        kind, channels, size, _ = self.values[source]
+        node = lif(self.draw, self.rng, self.name("lif"))
+        if kind == "stream":
+            node = replace(node, input_shift=self.draw(st.integers(-2, 3)))
+        return self.put(node, [source], ("spikes", channels, size, 1))
+
+    def add(self, sources: list[str]) -> str:
+        kind, channels, size, _ = self.values[sources[0]]
+        if kind in ("norm", "stream"):
+            bits = self.draw(st.integers(2, 7))
+            node = AddNode(name=self.name("add"), mode="stream", stream_bits=bits)
+            return self.put(node, sources, ("stream", channels, size, 2 ** (bits - 1)))
+        top = sum(self.values[source][3] for source in sources)
+        node = AddNode(name=self.name("add"), mode="sew", stream_bits=max(2, top.bit_length()))
+        return self.put(node, sources, ("sew", channels, size, top))
+
+    def pool(self, source: str) -> str:
+        _, channels, size, top = self.values[source]
+        node = SumPoolNode(name=self.name("pool"), kernel=2, stride=2)
+        return self.put(node, [source], ("pool", channels, size // 2, 4 * top))
+
+
+@st.composite
+def residual_networks(draw: st.DrawFn, *, max_timesteps: int = 3) -> Network:
+    """Stem, one to three residual blocks of either kind with all their variants, maybe a pool, classifier."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    static, bits = draw(st.integers(0, 3)) > 0, draw(st.integers(1, 3))
+    size = draw(st.integers(2, 5))
+    graph = Graph(
+        draw, rng, InputNode(name="in", shape=(draw(st.integers(1, 2)), size, size), bits=bits, static=static)
+    )
+    block = draw(st.sampled_from([_membrane_block, _spike_block]))
+    last = graph.conv("in", draw(st.integers(1, 3)), kernel=draw(st.sampled_from([1, 3])))
+    if block is _spike_block:
+        last = graph.lif(last)
+    elif draw(st.booleans()):
+        last = graph.add([last, graph.conv("in", graph.values[last][1])])
+    for _ in range(draw(st.integers(1, 3))):
+        last = block(graph, last)
+    if graph.values[last][0] in ("norm", "stream") and draw(st.integers(0, 3)):
+        last = graph.lif(last)
+    if graph.values[last][2] >= 2 and graph.values[last][0] != "norm" and draw(st.booleans()):
+        last = graph.pool(last)
+    _, channels, size, _ = graph.values[last]
+    weight = symmetric_weights(rng, (3, channels * size * size), 3)
+    flat = graph.put(FlattenNode(name="flat"), [last], ("flat", 0, 0, 0))
+    fc = graph.put(LinearNode(name="fc", weight=weight, weight_bits=3), [flat], ("norm", 3, 1, 0))
+    graph.put(ReadoutNode(name="out", bias=rng.integers(-5, 6, size=3)), [fc], ("logits", 3, 1, 0))
+    # The order in which a file lists its nodes says nothing.
+    nodes = draw(st.permutations(graph.nodes))
+    return Network(
+        name="residual", n_timesteps=draw(st.integers(1, max_timesteps)), nodes=tuple(nodes), edges=tuple(graph.edges)
+    )
+
+
+def _membrane_block(graph: Graph, stream: str) -> str:
+    """LIF, conv, LIF, conv, plus the stream itself or a 1x1 convolution of it or of its spikes."""
+    draw, (kind, channels, _, _) = graph.draw, graph.values[stream]
+    stride, out = draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from([channels, channels, 2]))
+    spikes = graph.lif(stream)
+    inner = graph.lif(graph.conv(spikes, 2, kernel=3, stride=stride))
+    branch = graph.conv(inner, out)
+    if (stride, out) == (1, channels) and draw(st.integers(0, 3)):
+        shortcut = stream
+    else:
+        reads_stream = kind == "stream" and draw(st.booleans())
+        shortcut = graph.conv(stream if reads_stream else spikes, out, stride=stride)
+    third = [graph.conv(spikes, out, stride=stride)] if draw(st.booleans()) else []
+    return graph.add(list(draw(st.permutations([shortcut, branch, *third]))))
+
+
+def _spike_block(graph: Graph, spikes: str) -> str:
+    """Conv, LIF, conv, LIF, plus the block's input or a 1x1 convolution of it with its LIF."""
+    draw, (_, channels, _, _) = graph.draw, graph.values[spikes]
+    stride, out = draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from([channels, channels, 2]))
+    inner = graph.lif(graph.conv(spikes, 2, kernel=3, stride=stride))
+    branch = graph.lif(graph.conv(inner, out))
+    source = spikes
+    if (stride, out) != (1, channels) or draw(st.integers(0, 3)) == 0:
+        spikes = graph.lif(graph.conv(spikes, out, stride=stride))
+    third = [graph.lif(graph.conv(source, out, stride=stride))] if draw(st.booleans()) else []
+    return graph.add(list(draw(st.permutations([spikes, branch, *third]))))

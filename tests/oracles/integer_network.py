@@ -27,34 +27,67 @@ class Walk:
     saturated_high: int = 0
     saturated_low: int = 0
     ties_to_even: int = 0
+    #: Values that a stream cut off.
+    stream_saturated: int = 0
+    sew_above_one: int = 0
 
 
-def walk(network: g.Network, codes: np.ndarray) -> Walk:
-    """Walk all images through all steps; codes (B, C, H, W) if static, else (T, B, C, H, W)."""
+def walk(network: g.Network, codes: np.ndarray, seen: dict[str, list] | None = None) -> Walk:
+    """Walk all images through all steps; codes (B, C, H, W) if static, else (T, B, C, H, W).
+
+    ``seen`` collects the output of every node at every step.
+    """
     n_images = codes.shape[0] if network.input.static else codes.shape[1]
     result = Walk(logits=np.zeros((n_images, network.n_classes), dtype=np.int64))
     for kept in (result.spikes, result.membranes, result.before_reset):
         kept.update({node.name: [] for node in network.nodes if isinstance(node, g.LifNode)})
     stored: dict[str, np.ndarray] = {}
+    order = _sources_first(network)
     for t in range(network.n_timesteps):
         now = (codes if network.input.static else codes[t]).astype(np.int64)
         values: dict[str, np.ndarray] = {}
-        for node in network.nodes:
+        for node in order:
             if isinstance(node, g.InputNode):
                 values[node.name] = now
                 continue
-            (source,) = [a for a, b in network.edges if b == node.name]
-            x = values[source]
-            if isinstance(node, g.LifNode):
+            x, *others = [values[a] for a, b in network.edges if b == node.name]
+            if isinstance(node, g.AddNode):
+                values[node.name] = _add(node, [x, *others], result)
+            elif isinstance(node, g.LifNode):
                 values[node.name] = _lif(node, x, stored, result)
             elif isinstance(node, g.ReadoutNode):
                 result.logits += x[:, :, 0, 0] + node.bias
             else:
                 values[node.name] = _compute(node, x, t)
+        for name, value in values.items() if seen is not None else ():
+            seen.setdefault(name, []).append(value)
     for kept in (result.spikes, result.membranes, result.before_reset):
         for name in kept:
             kept[name] = np.stack(kept[name])
     return result
+
+
+def _sources_first(network: g.Network) -> list:
+    waiting, order = list(network.nodes), []
+    while waiting:
+        done = {node.name for node in order}
+        ready = [n for n in waiting if all(a in done for a, b in network.edges if b == n.name)]
+        order += ready
+        taken = {node.name for node in order}
+        waiting = [n for n in waiting if n.name not in taken]
+    return order
+
+
+def _add(node: g.AddNode, inputs: list[np.ndarray], result: Walk) -> np.ndarray:
+    total = np.zeros_like(inputs[0])
+    for x in inputs:
+        total = total + x
+    if node.mode == "sew":
+        result.sew_above_one += int((total > 1).sum())
+        return total
+    low, high = -(2 ** (node.stream_bits - 1)), 2 ** (node.stream_bits - 1) - 1
+    result.stream_saturated += int(((total < low) | (total > high)).sum())
+    return np.minimum(np.maximum(total, low), high)
 
 
 def _compute(node: g.Node, x: np.ndarray, t: int) -> np.ndarray:
@@ -122,6 +155,9 @@ def _half_even(v: np.ndarray, k: int, result: Walk) -> np.ndarray:
 
 def _lif(node: g.LifNode, current: np.ndarray, stored: dict[str, np.ndarray], result: Walk) -> np.ndarray:
     u = stored.get(node.name, np.zeros_like(current))
+    # v * 2^s, or v / 2^-s rounded half up
+    s = node.input_shift
+    current = current * 2**s if s >= 0 else (2 * current + 2**-s) // 2 ** (1 - s)
     h = _half_even(u * 2**node.guard_bits * node.leak_mul, node.leak_shift, result) + current
     spike = (h >= node.theta).astype(np.int64)
     after = h * (1 - spike) if node.reset == "hard" else h - spike * node.theta

@@ -12,7 +12,9 @@ from spikeloop.simulator.functional.crossbar import read_layer
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import (
+    AddNode,
     BatchNormNode,
+    ConvNode,
     FlattenNode,
     InputNode,
     LifNode,
@@ -102,31 +104,31 @@ def test_the_clock_gets_the_activity_of_the_first_images(network, hw, seed):
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 999),
-    signed=st.booleans(),
+    bits=st.integers(2, 5),
     static=st.booleans(),
     kernel=st.integers(1, 3),
     steps=st.integers(1, 3),
 )
-def test_a_pooled_input_read_by_the_classifier_equals_the_walk(seed, signed, static, kernel, steps):
-    """The classifier's sums are then computed once per image; two's complement sums use no spare plane."""
+def test_a_pooled_stream_read_by_the_classifier_equals_the_walk(seed, bits, static, kernel, steps):
+    """A signed sum has the planes of its two's complement codes and no spare one."""
     rng = np.random.default_rng(seed)
     nodes = (
-        InputNode(name="in", shape=(2, 3, 3), bits=3, signed=signed, static=static),
+        InputNode(name="in", shape=(2, 3, 3), bits=3, static=static),
+        ConvNode(name="a", weight=rng.integers(-3, 4, size=(2, 2, 1, 1)), weight_bits=3),
+        ConvNode(name="b", weight=rng.integers(-3, 4, size=(2, 2, 1, 1)), weight_bits=3),
+        AddNode(name="add", mode="stream", stream_bits=bits),
         SumPoolNode(name="pool", kernel=kernel, stride=1),
         FlattenNode(name="flat"),
         LinearNode(name="fc", weight=rng.integers(-3, 4, size=(3, 2 * (4 - kernel) ** 2)), weight_bits=3),
         ReadoutNode(name="out", bias=rng.integers(-5, 6, size=3)),
     )
-    network = Network(name="pooled", n_timesteps=steps, nodes=nodes, edges=chain_edges(nodes))
+    edges = (("in", "a"), ("in", "b"), ("a", "add"), ("b", "add"), *chain_edges(nodes[3:]))
+    network = Network(name="pooled", n_timesteps=steps, nodes=nodes, edges=edges)
     spikes = random_spikes(network, 2, seed)
-    spikes.codes[..., 0, :, :, :] = -4 if signed else 7
     assert np.array_equal(functional(network, design(), spikes).logits, walk(network, spikes.codes).logits)
-    planes = map_network(network, design()).layers[0].layer.input.n_planes
-    lowest, highest = (-4 * kernel**2, 3 * kernel**2) if signed else (0, 7 * kernel**2)
-    fits = [
-        b for b in range(1, 12) if (-(2 ** (b - 1)) <= lowest and highest < 2 ** (b - 1) if signed else highest < 2**b)
-    ]
-    assert planes == fits[0]
+    planes = map_network(network, design()).layers[2].layer.input.n_planes
+    lowest, highest = -(2 ** (bits - 1)) * kernel**2, (2 ** (bits - 1) - 1) * kernel**2
+    assert planes == next(b for b in range(1, 12) if -(2 ** (b - 1)) <= lowest and highest < 2 ** (b - 1))
 
 
 @settings(max_examples=30)
