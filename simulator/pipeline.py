@@ -73,7 +73,13 @@ def evaluate(
     prices = technology if technology is not None else load_technology(hw.technology)
     mapping = map_network(network, hw)  # tiles, slices, placement
     largest = max(spikes.n_images, calibration.n_images if calibration else 0)
-    check_memory(mapping, n_images=largest, cycle_images=min(cycle_images, spikes.n_images))
+    check_memory(
+        mapping,
+        n_images=largest,
+        cycle_images=min(cycle_images, spikes.n_images),
+        pipelined=hw.dataflow.order == "layer_pipelined",
+        recorded=observers is not None,
+    )
     shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
     outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
@@ -115,7 +121,13 @@ def simulate_density(
     """
     prices = technology if technology is not None else load_technology(hw.technology)
     mapping = map_network(network, hw)
-    check_memory(mapping, n_images=n_images, cycle_images=n_images)
+    check_memory(
+        mapping,
+        n_images=n_images,
+        cycle_images=n_images,
+        pipelined=hw.dataflow.order == "layer_pipelined",
+        recorded=observers is not None,
+    )
     program = compile_program(mapping, hw)
     activity = random_activity(mapping, density, n_images=n_images, seed=seed)
     trace = run_cycles(program, activity, observers(program) if observers else ())
