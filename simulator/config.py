@@ -171,8 +171,8 @@ class NocConfig(Spec):
         buffer_packets: packets that every queue of a router holds.
         input_bits_per_cycle: bits that the off-chip input delivers in a cycle.
         mesh: [width, height] in routers; None: the smallest near-square mesh that holds the tiles.
-        placement: ``row_major`` puts tiles in order of their number, ``greedy`` puts tiles that exchange much
-            traffic close together, ``annealed`` improves the greedy placement by swaps.
+        placement: ``row_major`` puts tiles in order of their number; ``greedy`` takes the placement with the least
+            traffic of a few orders that cost little to find; ``annealed`` improves the greedy placement by swaps.
         placement_seed: seed of the swaps of ``annealed``.
     """
 

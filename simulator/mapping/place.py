@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import HardwareConfig
 from ..errors import MappingError
 
 #: (x, y) of a router on the mesh.
@@ -119,22 +118,44 @@ def place_row_major(n_tiles: int, mesh: tuple[int, int] | None = None) -> Placem
     return Placement(width=width, height=height, xy=tuple((i % width, i // width) for i in range(n_tiles)))
 
 
-def place_greedy(traffic: Sequence[Flow], n_tiles: int, mesh: tuple[int, int] | None = None) -> Placement:
-    """Tiles that exchange much traffic close together; never more traffic than in row-major order.
+#: Highest strip of a serpentine that ``place_greedy`` tries.
+MAX_STRIP = 8
 
-    Deterministic: of several equals the first. A multicast pulls at each target either with all its flits or with an
-    equal share of them; both are tried.
+
+def place_greedy(traffic: Sequence[Flow], n_tiles: int, mesh: tuple[int, int] | None = None) -> Placement:
+    """The placement with the least traffic of a few that cost little to find; never more than in row-major order.
+
+    Tried are row-major order, serpentines in strips of one to ``MAX_STRIP`` rows (tiles are numbered by layer, so
+    they keep neighbouring layers close), and tiles placed one by one where their traffic to those placed is least,
+    once with a multicast's flits counted at each target, once shared between them. Of several equals the first.
 
     Raises:
         MappingError: the given mesh has fewer routers than tiles.
     """
     width, height = mesh_size(n_tiles, mesh)
     placements = [place_row_major(n_tiles, mesh)]
+    for strip in range(1, min(MAX_STRIP, height) + 1):
+        placements.append(place_serpentine(n_tiles, strip, mesh))
+    groups = multicasts(traffic)
     for shared in (False, True):
-        routers = _grow(multicasts(traffic), n_tiles, width, height, shared)
-        xy = tuple((router % width, router // width) for router in routers)
+        xy = tuple((router % width, router // width) for router in _grow(groups, n_tiles, width, height, shared))
         placements.append(Placement(width=width, height=height, xy=xy))
     return min(placements, key=lambda placement: traffic_cost(placement, traffic))
+
+
+def place_serpentine(n_tiles: int, strip: int, mesh: tuple[int, int] | None = None) -> Placement:
+    """Tiles in strips of ``strip`` rows: column by column, down and up, along one strip and back along the next.
+
+    Raises:
+        MappingError: the given mesh has fewer routers than tiles.
+    """
+    width, height = mesh_size(n_tiles, mesh)
+    xy: list[Router] = []
+    for i, top in enumerate(range(0, height, strip)):
+        rows = range(top, min(top + strip, height))
+        for k, x in enumerate(range(width) if i % 2 == 0 else reversed(range(width))):
+            xy += [(x, y) for y in (rows if k % 2 == 0 else reversed(rows))]
+    return Placement(width=width, height=height, xy=tuple(xy[:n_tiles]))
 
 
 class Multicast(NamedTuple):
@@ -167,108 +188,70 @@ def _grow(groups: list[Multicast], n_tiles: int, width: int, height: int, shared
     """Router (raster index) of every tile, grown from the global buffer.
 
     The tile with the most traffic to those placed goes to the free router with the least traffic times distance.
-    Distances along x and y add up, so the sums over placed tiles are kept as one vector along x and one along y.
+    Tiles without traffic fill the routers that are left, in order.
     """
-    x, y = np.arange(width), np.arange(height)
-
-    def away(router: Router) -> NDArray[np.int64]:
-        return np.concatenate((np.abs(x - router[0]), np.abs(y - router[1])))
-
-    # Summed distances (groups, width + height) to the placed targets, and flits times those to the placed sources.
-    to_targets = np.zeros((len(groups), width + height))
-    to_sources = np.zeros((len(groups), width + height))
-    strength = np.zeros(n_tiles)
-    sends: list[list[tuple[int, float]]] = [[] for _ in range(n_tiles)]
-    receives: list[list[int]] = [[] for _ in range(n_tiles)]
-    pull = [1.0 / group.targets.size if shared else 1.0 for group in groups]
-    for g, group in enumerate(groups):
-        for tile, flits in zip(group.sources.tolist(), group.flits.tolist(), strict=True):
-            sends[tile].append((g, flits * pull[g]))
-        for tile in group.targets.tolist():
-            receives[tile].append(g)
-        for flits, router in group.fixed:
-            to_sources[g] += flits * pull[g] * away(router)
-            strength[group.targets] += flits * pull[g]
+    growth = _Growth(groups, n_tiles, width, height, shared)
     taken = np.zeros((height, width))
     routers = [0] * n_tiles
-    for _ in range(n_tiles):
-        tile = int(np.argmax(strength))
-        price = np.zeros(width + height)
-        for g, flits in sends[tile]:
-            price += flits * to_targets[g]
-        for g in receives[tile]:
-            price += to_sources[g]
-        best = int(np.argmin(price[None, :width] + price[width:, None] + taken))
-        routers[tile] = best
-        row, column = divmod(best, width)
+    for _ in range(n_tiles - len(growth.idle)):
+        tile = int(np.argmax(growth.strength))
+        price = growth.price(tile)
+        routers[tile] = int(np.argmin(price[None, :width] + price[width:, None] + taken))
+        row, column = divmod(routers[tile], width)
         taken[row, column] = np.inf
-        distance = away((column, row))
-        for g, flits in sends[tile]:
-            to_sources[g] += flits * distance
-            strength[groups[g].targets] += flits
-        for g in receives[tile]:
-            to_targets[g] += distance
-            strength[groups[g].sources] += groups[g].flits * pull[g]
-        strength[tile] = -np.inf
+        growth.settle(tile, (column, row))
+    for tile, router in zip(growth.idle, np.flatnonzero(taken == 0).tolist(), strict=False):
+        routers[tile] = router
     return routers
 
 
-def place_tiles(hw: HardwareConfig, traffic: Sequence[Flow], n_tiles: int) -> Placement:
-    """Placement of a design.
+class _Growth:
+    """Traffic of the tiles that are not placed yet to those that are.
 
-    Raises:
-        MappingError: the given mesh has fewer routers than tiles.
+    Distances along x and y add up, so the sums over placed tiles are kept as one vector along x and one along y.
     """
-    if hw.noc.placement == "row_major":
-        return place_row_major(n_tiles, hw.noc.mesh)
-    greedy = place_greedy(traffic, n_tiles, hw.noc.mesh)
-    return greedy if hw.noc.placement == "greedy" else anneal(greedy, traffic, hw.noc.placement_seed)
 
+    def __init__(self, groups: list[Multicast], n_tiles: int, width: int, height: int, shared: bool) -> None:
+        self._x, self._y = np.arange(width), np.arange(height)
+        self._groups = groups
+        self._pull = [1.0 / group.targets.size if shared else 1.0 for group in groups]
+        # Summed distances (groups, width + height) to the placed targets; flits times those to the placed sources.
+        self._to_targets = np.zeros((len(groups), width + height))
+        self._to_sources = np.zeros((len(groups), width + height))
+        self._sends: list[list[tuple[int, float]]] = [[] for _ in range(n_tiles)]
+        self._receives: list[list[int]] = [[] for _ in range(n_tiles)]
+        #: (tiles,) flits between a tile and those placed; -inf once it is placed, or if it has no traffic.
+        self.strength = np.zeros(n_tiles)
+        for g, group in enumerate(groups):
+            for tile, flits in zip(group.sources.tolist(), group.flits.tolist(), strict=True):
+                self._sends[tile].append((g, flits * self._pull[g]))
+            for tile in group.targets.tolist():
+                self._receives[tile].append(g)
+            for flits, router in group.fixed:
+                self._to_sources[g] += flits * self._pull[g] * self._away(router)
+                self.strength[group.targets] += flits * self._pull[g]
+        self.idle = [tile for tile in range(n_tiles) if not self._sends[tile] and not self._receives[tile]]
+        self.strength[self.idle] = -np.inf
 
-#: Swaps that ``anneal`` proposes for each tile, and its first temperature as a share of the cost a tile.
-_SWAPS_PER_TILE = 100
-_FIRST_TEMPERATURE = 0.5
+    def _away(self, router: Router) -> IntArray:
+        return np.concatenate((np.abs(self._x - router[0]), np.abs(self._y - router[1])))
 
+    def price(self, tile: int) -> NDArray[np.float64]:
+        """(width + height,) flits times distance to the placed tiles, along x and along y."""
+        price = np.zeros(self._x.size + self._y.size)
+        for g, flits in self._sends[tile]:
+            price += flits * self._to_targets[g]
+        for g in self._receives[tile]:
+            price += self._to_sources[g]
+        return price
 
-def anneal(start: Placement, traffic: Sequence[Flow], seed: int) -> Placement:
-    """Swaps of two tiles (or of a tile and a free router) by simulated annealing; never worse than ``start``.
-
-    Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; the temperature falls in even ratios to 1/1000.
-    """
-    n_tiles, n_routers = len(start.xy), start.width * start.height
-    if n_routers < 2 or not traffic:
-        return start
-    routers = [(i % start.width, i // start.width) for i in range(n_routers)]
-    occupied = set(start.xy)
-    seats = list(start.xy) + [router for router in routers if router not in occupied]
-    touching: list[list[int]] = [[] for _ in range(n_routers)]
-    for i, flow in enumerate(traffic):
-        for tile in {*flow.targets, *([flow.source] if isinstance(flow.source, int) else [])}:
-            touching[tile].append(i)
-    place = Placement(width=start.width, height=start.height, xy=tuple(seats))
-    links = [flow.flits * place.multicast_links(flow.source, flow.targets) for flow in traffic]
-    cost = best_cost = sum(links)
-    best = list(seats)
-    draws = np.random.Generator(np.random.Philox(key=seed))
-    n_swaps = _SWAPS_PER_TILE * n_tiles
-    temperature = max(1.0, _FIRST_TEMPERATURE * cost / n_tiles)
-    cooling = 1e-3 ** (1 / n_swaps)
-    pairs = np.stack((draws.integers(0, n_tiles, n_swaps), draws.integers(0, n_routers, n_swaps)), axis=1).tolist()
-    for (a, b), luck in zip(pairs, draws.random(n_swaps).tolist(), strict=True):
-        temperature *= cooling
-        seats[a], seats[b] = seats[b], seats[a]
-        moved = Placement(width=start.width, height=start.height, xy=tuple(seats))
-        changed = {
-            i: traffic[i].flits * moved.multicast_links(traffic[i].source, traffic[i].targets)
-            for i in {*touching[a], *touching[b]}
-        }
-        delta = sum(changed.values()) - sum(links[i] for i in changed)
-        if delta > 0 and luck >= math.exp(-delta / temperature):
-            seats[a], seats[b] = seats[b], seats[a]
-            continue
-        cost += delta
-        for i, value in changed.items():
-            links[i] = value
-        if cost < best_cost:
-            best_cost, best = cost, list(seats)
-    return Placement(width=start.width, height=start.height, xy=tuple(best[:n_tiles]))
+    def settle(self, tile: int, router: Router) -> None:
+        """A tile got its router."""
+        distance = self._away(router)
+        for g, flits in self._sends[tile]:
+            self._to_sources[g] += flits * distance
+            self.strength[self._groups[g].targets] += flits
+        for g in self._receives[tile]:
+            self._to_targets[g] += distance
+            self.strength[self._groups[g].sources] += self._groups[g].flits * self._pull[g]
+        self.strength[tile] = -np.inf

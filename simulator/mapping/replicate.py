@@ -36,7 +36,7 @@ class Footprint(NamedTuple):
 
 def pools_of(layer: LoweredLayer) -> tuple[SumPoolNode, ...]:
     """Pools among a layer's ops, in op order."""
-    return tuple(op.node for op in getattr(layer, "ops", ()) if isinstance(op.node, SumPoolNode))
+    return tuple(op.node for op in layer.ops if isinstance(op.node, SumPoolNode))
 
 
 def column_group(layer: LoweredLayer) -> int:
@@ -55,7 +55,7 @@ def can_replicate(layer: LoweredLayer) -> bool:
     if any(pool.kernel != pool.stride or pool.stride != pools[0].stride for pool in pools):
         return False
     depth: list[int] = []
-    for op in getattr(layer, "ops", ()):
+    for op in layer.ops:
         depth.append(max((depth[source] for source in op.sources), default=0) + isinstance(op.node, SumPoolNode))
     return max(depth, default=0) <= 1
 

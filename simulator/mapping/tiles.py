@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from ..config import HardwareConfig
 from ..errors import MappingError
 from ..network.graph import Network
+from .anneal import place_annealed
 from .lower import LoweredLayer, lower_network
-from .place import Placement, place_tiles
+from .place import Flow, Placement, place_greedy, place_row_major, traffic_cost
 from .replicate import Footprint, balance, column_group, footprint
 from .slices import SliceScheme, slice_scheme
 from .traffic import network_traffic
@@ -194,6 +195,7 @@ class Mapping:
         n_chip_tiles: tiles on the chip, each with a place on the mesh; those from ``n_tiles`` on are idle.
         n_pe_slots: PEs on the chip.
         n_crossbar_slots: crossbars on the chip.
+        traffic: flows between tiles, flits an image; the placement keeps their routes short.
     """
 
     network: Network
@@ -202,7 +204,16 @@ class Mapping:
     n_chip_tiles: int
     n_pe_slots: int
     n_crossbar_slots: int
+    traffic: tuple[Flow, ...]
     placement: Placement
+
+    @property
+    def placement_gain(self) -> float:
+        """Flits times links in row-major order, as a multiple of those of this placement."""
+        mesh = (self.placement.width, self.placement.height)
+        row_major = traffic_cost(place_row_major(self.n_chip_tiles, mesh), self.traffic)
+        cost = traffic_cost(self.placement, self.traffic)
+        return row_major / cost if cost else 1.0
 
     @property
     def graph(self) -> nx.DiGraph:
@@ -245,6 +256,7 @@ def map_network(network: Network, hw: HardwareConfig) -> Mapping:
     n_tiles = math.ceil(slot / hw.tile.pes_per_tile)
     n_chip_tiles = n_tiles if hw.chip.tiles is None else hw.chip.tiles
     _check_capacity(network, hw, layers, n_tiles)
+    traffic = network_traffic(layers, hw, network.n_timesteps)
     n_pe_slots = n_chip_tiles * hw.tile.pes_per_tile
     return Mapping(
         network=network,
@@ -253,8 +265,17 @@ def map_network(network: Network, hw: HardwareConfig) -> Mapping:
         n_chip_tiles=n_chip_tiles,
         n_pe_slots=n_pe_slots,
         n_crossbar_slots=n_pe_slots * hw.tile.crossbars_per_pe,
-        placement=place_tiles(hw, network_traffic(layers, hw, network.n_timesteps), n_chip_tiles),
+        traffic=traffic,
+        placement=_place(traffic, n_chip_tiles, hw),
     )
+
+
+def _place(traffic: tuple[Flow, ...], n_tiles: int, hw: HardwareConfig) -> Placement:
+    if hw.noc.placement == "row_major":
+        return place_row_major(n_tiles, hw.noc.mesh)
+    if hw.noc.placement == "greedy":
+        return place_greedy(traffic, n_tiles, hw.noc.mesh)
+    return place_annealed(traffic, n_tiles, hw.noc.mesh, hw.noc.placement_seed)
 
 
 def _check_size(network: Network, hw: HardwareConfig, footprints: list[Footprint]) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import HardwareConfig
 from .lower import INPUT, LoweredLayer, Signal
-from .place import GLOBAL_BUFFER, Flow
+from .place import GLOBAL_BUFFER, Flow, Router
 
 if TYPE_CHECKING:
-    from .tiles import MappedLayer
+    from .tiles import MappedLayer, OutputBlock
 
 
 class Receiver(NamedTuple):
@@ -37,12 +37,29 @@ def receivers(layers: Sequence[LoweredLayer]) -> dict[Signal, tuple[Receiver, ..
     return {signal: tuple(found[signal]) for signal in sorted(found)}
 
 
-def receiving_tiles(layers: Sequence[MappedLayer], readers: Sequence[Receiver]) -> tuple[int, ...]:
-    """Tiles that some receivers need a value at, ascending: all tiles of a layer, or the homes of an add's layer."""
+def receiving_tiles(
+    layers: Sequence[MappedLayer], readers: Sequence[Receiver], channels: frozenset[int] | None = None
+) -> tuple[int, ...]:
+    """Tiles that receivers need some channels of a value at (None: all of them), ascending.
+
+    Crossbars need every channel at all tiles of their layer, an add only those whose outputs it keeps at a home.
+    """
     tiles: set[int] = set()
-    for layer, op in readers:
-        tiles.update(layers[layer].tiles if op is None else layers[layer].home_tiles)
+    for number, op in readers:
+        mapped = layers[number]
+        if op is None:
+            tiles.update(mapped.tiles)
+            continue
+        tiles.update(
+            block.home_tile for block in mapped.blocks if channels is None or channels & block_channels(mapped, block)
+        )
     return tuple(sorted(tiles))
+
+
+def block_channels(mapped: MappedLayer, block: OutputBlock) -> frozenset[int]:
+    """Output channels of a block, counted over all convolution groups."""
+    first = block.group * mapped.layer.n_outputs + block.first_output
+    return frozenset(range(first, first + block.n_outputs))
 
 
 def partial_sums(mapped: MappedLayer, replica: int) -> dict[tuple[int, int], int]:
@@ -63,25 +80,28 @@ def packet_flits(payload_bits: int, hw: HardwareConfig) -> int:
 def network_traffic(layers: Sequence[MappedLayer], hw: HardwareConfig, n_timesteps: int) -> tuple[Flow, ...]:
     """Flits an image of every flow of packets between tiles, and from the global buffer to the tiles that read it."""
     readers = receivers([mapped.layer for mapped in layers])
-    targets = {signal: receiving_tiles(layers, items) for signal, items in readers.items()}
-    flits: Counter[tuple[int | tuple[int, int], tuple[int, ...]]] = Counter()
-    if INPUT in targets:
-        flits[GLOBAL_BUFFER, targets[INPUT]] += _input_flits(layers, hw, n_timesteps)
+    flits: Counter[tuple[int | Router, tuple[int, ...]]] = Counter()
+    flits[GLOBAL_BUFFER, receiving_tiles(layers, readers[INPUT])] += _input_flits(layers, hw, n_timesteps)
     for mapped in layers:
-        layer = mapped.layer
-        runs = 1 if layer.input.static else n_timesteps
-        sent = [
-            (i, op, targets[Signal(layer.index, i)]) for i, op in enumerate(layer.ops) if (layer.index, i) in targets
-        ]
         for replica in range(mapped.n_replicas):
-            packets = len(mapped.positions(replica)) * runs
+            packets = mapped.positions(replica).size * (1 if mapped.layer.input.static else n_timesteps)
             for (tile, home), outputs in partial_sums(mapped, replica).items():
-                flits[tile, (home,)] += packets * packet_flits(outputs * layer.psum_bits, hw)
-            for index, op, tiles in sent:
-                packets = len(mapped.positions(replica, index)) * n_timesteps
-                for home in mapped.home_tiles_of(replica):
-                    flits[home, tiles] += packets * packet_flits(mapped.neurons_at(home, replica) * op.bits, hw)
+                flits[tile, (home,)] += packets * packet_flits(outputs * mapped.layer.psum_bits, hw)
+            for number, op in enumerate(mapped.layer.ops):
+                found = readers.get(Signal(mapped.layer.index, number), ())
+                packets = mapped.positions(replica, number).size * n_timesteps if found else 0
+                for home, channels in _home_channels(mapped, replica).items() if found else ():
+                    tiles = receiving_tiles(layers, found, channels)
+                    flits[home, tiles] += packets * packet_flits(len(channels) * op.bits, hw)
     return tuple(Flow(source, tiles, count) for (source, tiles), count in flits.items())
+
+
+def _home_channels(mapped: MappedLayer, replica: int) -> dict[int, frozenset[int]]:
+    """Output channels of a replica at each of its home tiles."""
+    channels: dict[int, frozenset[int]] = {}
+    for block in mapped.blocks_of(replica):
+        channels[block.home_tile] = channels.get(block.home_tile, frozenset()) | block_channels(mapped, block)
+    return channels
 
 
 def _input_flits(layers: Sequence[MappedLayer], hw: HardwareConfig, n_timesteps: int) -> int:
