@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikeloop.models.layers import QuantLayer
 from spikeloop.models.lif import MembraneGrid
+from spikeloop.models.residual import QuantStreamLif
 from spikeloop.models.zoo import SpikingNet
 
 from .encode import pixel_codes
@@ -37,15 +38,14 @@ def evaluate(net: SpikingNet, images: NDArray[np.float32], labels: NDArray[np.in
     net.eval()
     codes, truth = image_codes(images, net), torch.from_numpy(labels)
     names = net.lif_names()
-    quantised = isinstance(net.blocks[names[0]], QuantLayer)
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for batch in torch.split(torch.arange(len(truth)), _BATCH):
         share = len(batch) / len(truth)
-        if quantised:
+        if net.quantised:
             run = net.integer_run(codes[batch])
             logits, spikes = run.logits, [layer.spikes for layer in run.layers.values()]
             for name, layer in run.layers.items():
-                grid = cast(QuantLayer, net.blocks[name]).grid
+                grid = cast(QuantLayer | QuantStreamLif, net.blocks[name]).grid
                 saturated[name] += share * _at_limits(layer.stored, grid)
         else:
             output = net(codes[batch])

@@ -196,6 +196,10 @@ def _not_finite(net: SpikingNet, codes: torch.Tensor, epoch: int) -> str:
     for name, value in zip(names, (*output.membranes, output.logits), strict=True):
         if not _finite(value, *net.blocks[name].parameters()):
             return f"epoch {epoch}: layer {name} is the first with values that are not finite; lower lr"
-    grads = {name: [p.grad for p in net.blocks[name].parameters() if p.grad is not None] for name in reversed(names)}
+    grads = {
+        name: [p.grad for p in block.parameters() if p.grad is not None]
+        for name, block in reversed(list(net.blocks.items()))
+        if any(p.grad is not None for p in block.parameters())
+    }
     bad = next((name for name, parts in grads.items() if not _finite(*parts)), names[-1])
     return f"epoch {epoch}: the loss or the gradient of layer {bad} is not finite; lower lr or the loss weights"

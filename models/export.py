@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import (
+    AddNode,
     BatchNormNode,
     ConvNode,
     FlattenNode,
@@ -24,59 +25,75 @@ from spikeloop.simulator.network.graph import (
     chain_edges,
 )
 
-from .layers import QuantLayer, QuantReadout
-from .zoo import Conv, SpikingNet, SumPool
+from .layers import QuantLayer, QuantReadout, QuantWeightLayer
+from .lif import MembraneGrid, NeuronSpec
+from .plan import Add, Classifier, Dense, Step, SumPool, Value, values
+from .residual import QuantStreamLif, StreamAdd
+from .zoo import SpikingNet
 
 
 def to_network(student: SpikingNet, name: str, notes: Mapping[str, str] | None = None) -> Network:
     """Network that computes, bit for bit, what ``student.eval()`` computes.
 
-    A layer ``conv1`` becomes the nodes ``conv1``, ``conv1_bn`` and ``conv1_lif``; the classifier ``fc``
-    becomes ``fc`` and ``fc_readout``.
+    A layer ``conv1`` becomes the nodes ``conv1``, ``conv1_bn`` and ``conv1_lif`` (on a residual stream the first two);
+    neurons ``last`` on the stream become ``last_lif``; the classifier ``fc`` becomes ``fc`` and ``fc_readout``.
 
     Raises:
         NetworkError: a full-precision network, or weights that are not finite; the layer is named.
     """
+    table = values(student.plan)
     nodes: list[Node] = [student.plan.input]
-    for item in student.plan.layers:
-        if isinstance(item, SumPool):
-            nodes.append(SumPoolNode(name=item.name, kernel=item.kernel, stride=item.kernel))
-            continue
-        block = student.blocks[item.name]
-        if not isinstance(block, QuantLayer | QuantReadout):
-            raise NetworkError(f"network {name}: {item.name} has full precision; export a quantised student")
-        if not all(bool(torch.isfinite(value).all()) for value in block.state_dict().values()):
-            raise NetworkError(f"network {name}: {item.name} holds a value that is not finite; train it again")
-        if isinstance(item, Conv):
-            nodes += _layer_nodes(cast(QuantLayer, block))
-            continue
-        if _is_map(nodes):
-            nodes.append(FlattenNode(name=f"{item.name}_flatten"))
-        nodes += _layer_nodes(block) if isinstance(block, QuantLayer) else _readout_nodes(block)
+    edges: list[tuple[str, str]] = []
+    #: step -> node that holds its output
+    output = {student.plan.input.name: student.plan.input.name}
+    for step in student.steps:
+        new = _step_nodes(step, student.blocks[step.name], table, name)
+        edges += [(output[source], new[0].name) for source in step.sources]
+        edges += chain_edges(new)
+        nodes += new
+        output[step.name] = new[-1].name
     return Network(
-        name=name,
-        n_timesteps=student.n_timesteps,
-        nodes=tuple(nodes),
-        edges=chain_edges(nodes),
-        notes=notes or {},
+        name=name, n_timesteps=student.n_timesteps, nodes=tuple(nodes), edges=tuple(edges), notes=notes or {}
     )
 
 
+def _step_nodes(step: Step, block: nn.Module, table: Mapping[str, Value], name: str) -> list[Node]:
+    """Nodes that a step becomes, a chain."""
+    item = step.plan
+    if isinstance(item, SumPool):
+        return [SumPoolNode(name=item.name, kernel=item.kernel, stride=item.kernel)]
+    if isinstance(item, Add) and item.mode == "sew":
+        bits = max(2, table[item.name].code_max.bit_length())
+        return [AddNode(name=item.name, mode="sew", stream_bits=bits)]
+    if isinstance(block, StreamAdd):
+        return [AddNode(name=item.name, mode="stream", stream_bits=block.grid.bits)]
+    if isinstance(block, QuantStreamLif):
+        return [_lif_node(item.name, block.grid, block.neuron, block.input_shift)]
+    if not isinstance(block, QuantWeightLayer | QuantReadout):
+        raise NetworkError(f"network {name}: {item.name} has full precision; export a quantised student")
+    if not all(bool(torch.isfinite(value).all()) for value in block.state_dict().values()):
+        raise NetworkError(f"network {name}: {item.name} holds a value that is not finite; train it again")
+    nodes: list[Node] = [_weight_node(block)]
+    if isinstance(item, Dense | Classifier) and table[step.sources[0]].is_map:
+        nodes.insert(0, FlattenNode(name=f"{item.name}_flatten"))
+    if isinstance(block, QuantReadout):
+        return [*nodes, ReadoutNode(name=f"{item.name}_readout", bias=_integers(block.integer_bias()))]
+    nodes.append(_batch_norm_node(block))
+    if isinstance(block, QuantLayer):
+        nodes.append(_lif_node(item.name, block.grid, block.neuron, 0))
+    return nodes
+
+
 def lif_node_name(layer: str) -> str:
-    """Name of the LIF node that a layer of the zoo becomes."""
+    """Name of the LIF node that a step of the zoo becomes."""
     return f"{layer}_lif"
-
-
-def _is_map(nodes: list[Node]) -> bool:
-    weights = [node for node in nodes if isinstance(node, ConvNode | LinearNode)]
-    return not weights or isinstance(weights[-1], ConvNode)
 
 
 def _integers(values: torch.Tensor) -> NDArray[np.int64]:
     return values.detach().cpu().numpy().astype(np.int64)
 
 
-def _weight_node(block: QuantLayer | QuantReadout) -> WeightNode:
+def _weight_node(block: QuantWeightLayer | QuantReadout) -> WeightNode:
     geometry, weight = block.geometry, _integers(block.integer_weight())
     bits = block.weight_spec.bits
     if weight.ndim == 2:
@@ -86,30 +103,26 @@ def _weight_node(block: QuantLayer | QuantReadout) -> WeightNode:
     )
 
 
-def _layer_nodes(block: QuantLayer) -> list[Node]:
-    name, folded = block.geometry.name, block.folded()
-    return [
-        _weight_node(block),
-        BatchNormNode(
-            name=f"{name}_bn",
-            m=_integers(folded.m),
-            n=_integers(folded.n),
-            k=_integers(folded.k),
-            e=_integers(folded.e),
-            bn_bits=block.bn_bits,
-        ),
-        LifNode(
-            name=lif_node_name(name),
-            theta=block.grid.theta,
-            membrane_bits=block.grid.bits,
-            guard_bits=block.grid.guard_bits,
-            leak_mul=block.neuron.leak_mul,
-            leak_shift=block.neuron.leak_shift,
-            reset=block.neuron.reset,
-        ),
-    ]
+def _batch_norm_node(block: QuantWeightLayer) -> BatchNormNode:
+    folded = block.folded()
+    return BatchNormNode(
+        name=f"{block.geometry.name}_bn",
+        m=_integers(folded.m),
+        n=_integers(folded.n),
+        k=_integers(folded.k),
+        e=_integers(folded.e),
+        bn_bits=block.bn_bits,
+    )
 
 
-def _readout_nodes(block: QuantReadout) -> list[Node]:
-    name = block.geometry.name
-    return [_weight_node(block), ReadoutNode(name=f"{name}_readout", bias=_integers(block.integer_bias()))]
+def _lif_node(step: str, grid: MembraneGrid, neuron: NeuronSpec, input_shift: int) -> LifNode:
+    return LifNode(
+        name=lif_node_name(step),
+        theta=grid.theta,
+        membrane_bits=grid.bits,
+        guard_bits=grid.guard_bits,
+        leak_mul=neuron.leak_mul,
+        leak_shift=neuron.leak_shift,
+        reset=neuron.reset,
+        input_shift=input_shift,
+    )

@@ -1,12 +1,13 @@
 """The layers of teacher and student: weights, batch norm, LIF; and the classifier.
 
-Between layers travel *codes*: pixel codes, spikes, or sums of pooled spikes, shaped (T, B, C, H, W), with a
-first axis of 1 while nothing depends on the step. The teacher multiplies its weights by ``input_scale``
-to undo the codes; the student's batch norm absorbs it.
+Between layers travel *codes*: pixel codes, spikes, or sums of spikes (pooled, or of a SEW block), shaped
+(T, B, C, H, W), with a first axis of 1 while nothing depends on the step. The teacher multiplies its weights by
+``input_scale`` to undo the codes; the student's batch norm absorbs it.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,11 +63,9 @@ class WeightLayer(nn.Module):
     running_mean: torch.Tensor
     running_var: torch.Tensor
 
-    def __init__(self, geometry: LayerGeometry, neuron: NeuronSpec, n_timesteps: int) -> None:
+    def __init__(self, geometry: LayerGeometry) -> None:
         super().__init__()
         self.geometry = geometry
-        self.neuron = neuron
-        self.n_timesteps = n_timesteps
         channels = geometry.weight_shape[0]
         self.weight = nn.Parameter(torch.zeros(geometry.weight_shape))
         self.gamma = nn.Parameter(torch.ones(channels))
@@ -77,6 +76,11 @@ class WeightLayer(nn.Module):
         self.statistics_frozen = False
         #: Share of the newest batch in the running statistics.
         self.momentum = MOMENTUM
+
+    def float_current(self, codes: torch.Tensor) -> torch.Tensor:
+        """Currents in units of the threshold, in full precision."""
+        sums = matrix_product(codes, self.weight * self.geometry.input_scale, self.geometry)
+        return self._normalise(sums, 1.0)[0]
 
     def _normalise(self, sums: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Batch norm of scale*sums, and the mean and variance of ``sums`` (C,) that it used."""
@@ -96,42 +100,35 @@ class WeightLayer(nn.Module):
 class FloatLayer(WeightLayer):
     """Full-precision layer of the teacher."""
 
+    def __init__(self, geometry: LayerGeometry, neuron: NeuronSpec, n_timesteps: int) -> None:
+        super().__init__(geometry)
+        self.neuron = neuron
+        self.n_timesteps = n_timesteps
+
     def forward(self, codes: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
-        sums = matrix_product(codes, self.weight * self.geometry.input_scale, self.geometry)
-        current, _, _ = self._normalise(sums, 1.0)
-        return LayerOutput(*lif_sequence(current, self.n_timesteps, self.neuron))
+        return LayerOutput(*lif_sequence(self.float_current(codes), self.n_timesteps, self.neuron))
 
 
-class QuantLayer(WeightLayer):
-    """Quantised layer of the student; in ``eval()`` it computes exactly what the network file says."""
+class QuantWeightLayer(WeightLayer):
+    """Weights and batch norm of the student, on integers; currents on a grid of ``codes_per_theta``."""
 
     def __init__(
-        self,
-        geometry: LayerGeometry,
-        neuron: NeuronSpec,
-        n_timesteps: int,
-        *,
-        weight_spec: QuantSpec,
-        quantisation: QuantisationSpec,
+        self, geometry: LayerGeometry, *, weight_spec: QuantSpec, bn_bits: int, codes_per_theta: float
     ) -> None:
-        super().__init__(geometry, neuron, n_timesteps)
+        super().__init__(geometry)
         self.weight_spec = weight_spec
-        self.bn_bits = quantisation.bn_bits
-        self.grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
+        self.bn_bits = bn_bits
+        self.codes_per_theta = codes_per_theta
 
-    def forward(self, codes: torch.Tensor) -> LayerOutput:
-        """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
-        if not self.training:
-            run = self.integer_run(codes)
-            return LayerOutput(run.spikes.to(codes.dtype), (run.membrane / self.grid.theta).to(codes.dtype))
+    def training_current(self, codes: torch.Tensor) -> torch.Tensor:
+        """Currents in units of the threshold, rounded as the integers will be; gradients as if they were not."""
         step = weight_step(self.weight, self.weight_spec)
         sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.weight_spec), self.geometry)
         scale = step * self.geometry.input_scale
         real, mean, var = self._normalise(sums, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
-        current = straight_through(real, self._current_on_grid(sums.detach(), folded))
-        return LayerOutput(*lif_sequence(current, self.n_timesteps, self.neuron, self.grid))
+        return straight_through(real, self._current_on_grid(sums.detach(), folded))
 
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
@@ -146,37 +143,86 @@ class QuantLayer(WeightLayer):
         scale = self.sum_scale()
         return self._fold(scale, self.running_mean.double() / scale, self.running_var.double() / scale**2)
 
+    def integer_run(self, codes: torch.Tensor) -> LifCodes | torch.Tensor:
+        """The layer on integer codes (T or 1, B, C, H, W): neurons, or currents."""
+        return self.integer_output(self.integer_sums(codes))
+
+    @abstractmethod
+    def integer_output(self, sums: torch.Tensor) -> LifCodes | torch.Tensor:
+        """What the layer makes of its integer sums."""
+
     @torch.no_grad()
-    def integer_run(self, codes: torch.Tensor) -> LifCodes:
-        """The layer on integers: spikes, membrane and stored codes."""
-        sums = exact_product(codes, self.integer_weight(), self.geometry)
+    def integer_sums(self, codes: torch.Tensor) -> torch.Tensor:
+        """Integer sums (T or 1, B, C, H, W) float64 of codes."""
+        return exact_product(codes, self.integer_weight(), self.geometry)
+
+    @torch.no_grad()
+    def integer_current(self, sums: torch.Tensor) -> torch.Tensor:
+        """Integer currents (T or 1, B, C, H, W) float64 of integer sums."""
         folded = self.folded()
         m, n, k, e = (part.reshape(-1, 1, 1) for part in folded)
         self._check_exact(folded)
-        current = rshift_float(m * sums + n * 2.0**k, e, torch)
-        return lif_codes(current, self.n_timesteps, self.neuron, self.grid)
+        current: torch.Tensor = rshift_float(m * sums + n * 2.0**k, e, torch)
+        return current
 
     @torch.no_grad()
     def _fold(self, scale: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
         """Constants for sums of codes with the given mean and variance, (C,) float64."""
         gain = self.gamma.double() * torch.rsqrt(var + _EPS / scale**2)
         offset = self.beta.double() - mean * gain
-        return fold_batch_norm(gain * self.grid.theta, offset * self.grid.theta, self.bn_bits)
+        return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
 
     def _current_on_grid(self, sums: torch.Tensor, folded: FoldedBatchNorm) -> torch.Tensor:
         gain, offset = (part.to(sums.dtype).reshape(-1, 1, 1) for part in (folded.gain, folded.offset))
         current: torch.Tensor = round_half_up(sums * gain + offset, torch)
-        return current.div_(self.grid.theta)
+        return current.div_(self.codes_per_theta)
 
     def _check_exact(self, folded: FoldedBatchNorm) -> None:
         bound = sum_bound(self.integer_weight(), self.geometry)
         left, half = 2.0 ** (-folded.e).clamp(min=0), 2.0 ** (folded.e - 1).clamp(min=0)
         worst = ((folded.m.abs() * bound + folded.n.abs() * 2.0**folded.k) * left + half).max()
         _refuse_inexact(float(worst), self.geometry.name)
-        current = float((folded.gain.abs() * bound + folded.offset.abs()).max()) + 1
-        leaked = self.neuron.leak_mul * self.grid.theta
-        before_reset = leaked / 2**self.neuron.leak_shift + 1 + current + self.grid.theta
-        _refuse_inexact(max(leaked, before_reset), self.geometry.name, "a membrane", "membrane_bits or guard_bits")
+
+    def _current_bound(self) -> float:
+        """Largest magnitude of an integer current."""
+        folded = self.folded()
+        bound = sum_bound(self.integer_weight(), self.geometry)
+        return float((folded.gain.abs() * bound + folded.offset.abs()).max()) + 1
+
+
+class QuantLayer(QuantWeightLayer):
+    """Quantised layer of the student; in ``eval()`` it computes exactly what the network file says."""
+
+    def __init__(
+        self,
+        geometry: LayerGeometry,
+        neuron: NeuronSpec,
+        n_timesteps: int,
+        *,
+        weight_spec: QuantSpec,
+        quantisation: QuantisationSpec,
+    ) -> None:
+        grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
+        super().__init__(
+            geometry, weight_spec=weight_spec, bn_bits=quantisation.bn_bits, codes_per_theta=float(grid.theta)
+        )
+        self.neuron = neuron
+        self.n_timesteps = n_timesteps
+        self.grid = grid
+
+    def forward(self, codes: torch.Tensor) -> LayerOutput:
+        """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
+        if not self.training:
+            run = self.integer_output(self.integer_sums(codes))
+            return LayerOutput(run.spikes.to(codes.dtype), (run.membrane / self.grid.theta).to(codes.dtype))
+        return LayerOutput(*lif_sequence(self.training_current(codes), self.n_timesteps, self.neuron, self.grid))
+
+    @torch.no_grad()
+    def integer_output(self, sums: torch.Tensor) -> LifCodes:
+        """Spikes, membrane and stored codes of integer sums."""
+        current = self.integer_current(sums)
+        check_membrane(self._current_bound(), self.neuron, self.grid, self.geometry.name)
+        return lif_codes(current, self.n_timesteps, self.neuron, self.grid)
 
 
 class FloatReadout(nn.Module):
@@ -256,6 +302,17 @@ def exact_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeom
 def sum_bound(weight: torch.Tensor, geometry: LayerGeometry) -> float:
     """Largest magnitude that a sum can reach: sum |w| * max |x|."""
     return float(weight.abs().flatten(1).sum(1).max()) * geometry.code_max
+
+
+def check_membrane(current: float, neuron: NeuronSpec, grid: MembraneGrid, name: str) -> None:
+    """Refuse neurons whose membrane could reach 2^53; ``current`` bounds what they read.
+
+    Raises:
+        NetworkError: the layer is named.
+    """
+    leaked = neuron.leak_mul * grid.theta
+    before_reset = leaked / 2**neuron.leak_shift + 1 + current + grid.theta
+    _refuse_inexact(max(leaked, before_reset), name, "a membrane", "membrane_bits or guard_bits")
 
 
 def _refuse_inexact(worst: float, name: str, what: str = "a sum", cure: str = "weight_bits or bn_bits") -> None:

@@ -20,6 +20,10 @@ class QuantisationSpec(Spec):
     ``first_layer_bits`` and ``last_layer_bits`` apply to the layer that reads the input and to the
     classifier; the layers between take ``weight_bits``. ``weight_scale`` puts the largest weight code at
     the largest magnitude of the layer, or at its ``weight_percentile``.
+
+    A residual stream has ``stream_bits`` bits that span -stream_thresholds to +stream_thresholds. The default, a
+    sixteenth of a threshold up to 8 thresholds, holds the sum of a stage's branches: each has the spread of its
+    batch norm, about one threshold, and a stage has three of them.
     """
 
     weight_bits: int = Field(ge=2, le=32)
@@ -28,6 +32,8 @@ class QuantisationSpec(Spec):
     guard_bits: int = Field(default=4, ge=0, le=16)
     first_layer_bits: int = Field(default=8, ge=2, le=32)
     last_layer_bits: int = Field(default=8, ge=2, le=32)
+    stream_bits: int = Field(default=8, ge=2, le=24)
+    stream_thresholds: Literal[1, 2, 4, 8, 16, 32] = 8
     weight_scale: Literal["max", "percentile"] = "max"
     weight_percentile: float = Field(default=99.0, gt=0, le=100)
 

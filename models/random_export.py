@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple
 
 import torch
 
@@ -10,10 +10,11 @@ from spikeloop.simulator.errors import SimulationError
 from spikeloop.simulator.network.graph import InputNode, Network
 
 from .export import to_network
-from .layers import QuantLayer, exact_product
-from .lif import NeuronSpec
+from .layers import QuantWeightLayer
+from .lif import LifCodes, NeuronSpec
+from .plan import Step
 from .quantisers import QuantisationSpec
-from .zoo import SpikingNet, SumPool, architecture, build_student, sum_pool
+from .zoo import SpikingNet, architecture, build_student, sent_by
 
 _N_IMAGES = 4
 _RATE_AIM = 0.15
@@ -89,45 +90,68 @@ def calibrate(student: SpikingNet, codes: torch.Tensor) -> dict[str, float]:
     Raises:
         SimulationError: a layer could not be brought to fire between 5 and 30 % of the time.
     """
-    x = codes[None] if student.plan.input.static else codes
+    values = student.first_values(codes)
     rates: dict[str, float] = {}
-    for item in student.plan.layers[:-1]:
-        if isinstance(item, SumPool):
-            x = sum_pool(x, item.kernel)
+    layer: _Layer | None = None
+    for index, step in enumerate(student.steps[:-1]):
+        block = student.blocks[step.name]
+        if isinstance(block, QuantWeightLayer):
+            layer = _Layer(block, index, block.integer_sums(values[step.sources[0]]))
+            _set_statistics(block, layer.sums)
+            sent = block.integer_output(layer.sums)
+            values[step.name] = sent_by(sent)
+        else:
+            sent = student.integer_step(step, values)
+        if layer is None or not isinstance(sent, LifCodes):
             continue
-        block = cast(QuantLayer, student.blocks[item.name])
-        _set_statistics(block, x)
-        x, rates[item.name] = _bisect_offset(block, x)
-        if not _RATE_LOW <= rates[item.name] <= _RATE_HIGH:
+        # The neurons of a stream follow the offset of the last convolution that was added to it.
+        rates[step.name] = _bisect_offset(student, layer, student.steps[layer.place : index + 1], values)
+        if not _RATE_LOW <= rates[step.name] <= _RATE_HIGH:
             raise SimulationError(
-                f"network {student.plan.name}: {item.name} fires {100 * rates[item.name]:.1f} % of the time after "
+                f"network {student.plan.name}: {step.name} fires {100 * rates[step.name]:.1f} % of the time after "
                 "calibration, 5 to 30 % is wanted; use another seed or more bits"
             )
     return rates
 
 
-def _set_statistics(block: QuantLayer, x: torch.Tensor) -> None:
+class _Layer(NamedTuple):
+    """A weight layer, its place among the steps, and its sums, which do not depend on the batch norm."""
+
+    block: QuantWeightLayer
+    place: int
+    sums: torch.Tensor
+
+
+def _set_statistics(block: QuantWeightLayer, sums: torch.Tensor) -> None:
     scale = float(block.sum_scale())
-    sums = exact_product(x, block.integer_weight(), block.geometry).flatten(0, 1)
-    var, mean = torch.var_mean(sums, dim=(0, 2, 3), correction=0)
+    var, mean = torch.var_mean(sums.flatten(0, 1), dim=(0, 2, 3), correction=0)
     # A channel that never varies would get an unbounded gain.
     floor = var.mean().clamp(min=1.0) * 1e-2
     block.running_mean.copy_(mean * scale)
     block.running_var.copy_(var.clamp(min=float(floor)) * scale**2)
 
 
-def _bisect_offset(block: QuantLayer, x: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Spikes and firing rate with the common offset that comes nearest to the aim."""
+def _bisect_offset(
+    student: SpikingNet, layer: _Layer, steps: tuple[Step, ...], values: dict[str, torch.Tensor]
+) -> float:
+    """Firing rate of the last of ``steps`` with the common offset in ``layer``, the first, nearest to the aim."""
     low, high = -_OFFSET_LIMIT, _OFFSET_LIMIT
     tried: list[tuple[float, float]] = []
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        block.beta.fill_(middle)
-        rate = float(block.integer_run(x).spikes.mean())
+        rate = _rate(student, layer, steps, values, middle)
         tried.append((abs(rate - _RATE_AIM), middle))
         if tried[-1][0] < _RATE_TOLERANCE:
             break
         low, high = (middle, high) if rate < _RATE_AIM else (low, middle)
-    block.beta.fill_(min(tried)[1])
-    spikes = block.integer_run(x).spikes
-    return spikes, float(spikes.mean())
+    return _rate(student, layer, steps, values, min(tried)[1])
+
+
+def _rate(
+    student: SpikingNet, layer: _Layer, steps: tuple[Step, ...], values: dict[str, torch.Tensor], offset: float
+) -> float:
+    layer.block.beta.fill_(offset)
+    values[steps[0].name] = sent_by(layer.block.integer_output(layer.sums))
+    for step in steps[1:]:
+        student.integer_step(step, values)
+    return float(values[steps[-1].name].mean())

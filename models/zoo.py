@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -16,61 +15,33 @@ from torch import nn
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import InputNode
 
-from .layers import MOMENTUM, FloatLayer, FloatReadout, LayerGeometry, LayerOutput, QuantLayer, QuantReadout
+from .layers import MOMENTUM, FloatLayer, FloatReadout, LayerOutput, QuantLayer, QuantReadout, WeightLayer
 from .lif import LifCodes, NeuronSpec
+from .plan import (
+    Add,
+    Architecture,
+    Block,
+    Classifier,
+    Conv,
+    Dense,
+    MembraneBlock,
+    SpikeBlock,
+    Step,
+    StreamConv,
+    StreamLif,
+    SumPool,
+    geometries,
+)
 from .quantisers import QuantisationSpec
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conv:
-    """Convolution, batch norm, LIF."""
-
-    name: str
-    channels: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dense:
-    """Linear layer, batch norm, LIF."""
-
-    name: str
-    features: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SumPool:
-    """Average pooling that passes the sum over kernel x kernel, stride = kernel."""
-
-    name: str
-    kernel: int = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Classifier:
-    """Linear layer without LIF at the end; its logits are summed over the steps."""
-
-    name: str
-    classes: int
-
-
-LayerPlan = Conv | Dense | SumPool | Classifier
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Architecture:
-    """Input format and layers in order; the last one is the classifier."""
-
-    name: str
-    input: InputNode
-    layers: tuple[LayerPlan, ...]
-
-    @property
-    def classifier(self) -> Classifier:
-        """The last layer."""
-        return cast(Classifier, self.layers[-1])
+from .residual import (
+    FloatStreamConv,
+    FloatStreamLif,
+    PlainAdd,
+    QuantStreamConv,
+    QuantStreamLif,
+    StreamAdd,
+    stream_grid,
+)
 
 
 def _pixels(shape: tuple[int, int, int], bits: int) -> InputNode:
@@ -106,7 +77,62 @@ _VGG9 = Architecture(
         Classifier(name="fc2", classes=10),
     ),
 )
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({plan.name: plan for plan in (_DEMO, _VGG9)})
+
+
+def _stages(block: type[MembraneBlock] | type[SpikeBlock], channels: tuple[int, ...], per_stage: int) -> list[Block]:
+    """Blocks ``s1b1``, ``s1b2``, ...; every stage but the first begins by halving the map."""
+    return [
+        block(name=f"s{stage}b{number}", channels=width, stride=2 if stage > 1 and number == 1 else 1)
+        for stage, width in enumerate(channels, 1)
+        for number in range(1, per_stage + 1)
+    ]
+
+
+def _ms_resnet(name: str, source: InputNode, channels: tuple[int, ...], per_stage: int, pool: int) -> Architecture:
+    """MS-ResNet (Hu et al., arXiv 2112.08954) for small images; its shortcuts: ``MembraneBlock``."""
+    return Architecture(
+        name=name,
+        input=source,
+        layers=(
+            StreamConv(name="stem", channels=channels[0]),
+            Add(name="stem_add", mode="stream"),
+            *_stages(MembraneBlock, channels, per_stage),
+            StreamLif(name="last"),
+            SumPool(name="pool", kernel=pool),
+            Classifier(name="fc", classes=10),
+        ),
+    )
+
+
+def _sew_resnet(name: str, source: InputNode, channels: tuple[int, ...], per_stage: int, pool: int) -> Architecture:
+    """SEW-ResNet with ADD (Fang et al., arXiv 2102.04159) for small images."""
+    return Architecture(
+        name=name,
+        input=source,
+        layers=(
+            Conv(name="stem", channels=channels[0]),
+            *_stages(SpikeBlock, channels, per_stage),
+            SumPool(name="pool", kernel=pool),
+            Classifier(name="fc", classes=10),
+        ),
+    )
+
+
+_SMALL, _CIFAR = _pixels((1, 8, 8), 4), _pixels((3, 32, 32), 8)
+_WIDTHS = (64, 128, 256, 512)
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        plan.name: plan
+        for plan in (
+            _DEMO,
+            _VGG9,
+            _ms_resnet("ms_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
+            _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
+            _ms_resnet("ms_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
+            _sew_resnet("sew_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
+        )
+    }
+)
 
 
 def architecture(name: str) -> Architecture:
@@ -142,25 +168,30 @@ class IntegerRun(NamedTuple):
 
 
 class SpikingNet(nn.Module):
-    """Teacher or student of one architecture; ``blocks`` holds one module for each weight layer."""
+    """Teacher or student of one architecture; ``blocks`` holds one module for each step."""
 
     def __init__(self, plan: Architecture, blocks: Mapping[str, nn.Module], n_timesteps: int) -> None:
         super().__init__()
         self.plan = plan
+        self.steps = plan.steps
         self.n_timesteps = n_timesteps
         self.blocks = nn.ModuleDict(blocks)
 
+    @property
+    def quantised(self) -> bool:
+        """Whether this is a student, which has an ``integer_run``."""
+        return isinstance(self.blocks[self.plan.classifier.name], QuantReadout)
+
     def forward(self, codes: torch.Tensor) -> NetOutput:
         """Output for input codes (B, C, H, W) if the input is static, else (T, B, C, H, W)."""
-        x = self._with_time(codes)
+        values = self.first_values(codes)
         outputs: list[LayerOutput] = []
-        for item in self.plan.layers[:-1]:
-            if isinstance(item, SumPool):
-                x = sum_pool(x, item.kernel)
-            else:
-                outputs.append(self.blocks[item.name](x))
-                x = outputs[-1].spikes
-        logits = self.blocks[self.plan.classifier.name](x).expand(self.n_timesteps, -1, -1)
+        for step in self.steps:
+            value = self.blocks[step.name](*(values[name] for name in step.sources))
+            if isinstance(value, LayerOutput):
+                outputs.append(value)
+            values[step.name] = value.spikes if isinstance(value, LayerOutput) else value
+        logits = values[self.plan.classifier.name].expand(self.n_timesteps, -1, -1)
         return NetOutput(logits, tuple(out.membrane for out in outputs), tuple(out.spikes for out in outputs))
 
     @torch.no_grad()
@@ -170,17 +201,25 @@ class SpikingNet(nn.Module):
         Args:
             codes: as for ``forward``.
         """
-        x = self._with_time(codes)
+        values = self.first_values(codes)
         layers: dict[str, LifCodes] = {}
-        for item in self.plan.layers[:-1]:
-            if isinstance(item, SumPool):
-                x = sum_pool(x, item.kernel)
-            else:
-                layers[item.name] = cast(QuantLayer, self.blocks[item.name]).integer_run(x)
-                x = layers[item.name].spikes
-        readout = cast(QuantReadout, self.blocks[self.plan.classifier.name])
-        logits = readout.integer_run(x).expand(self.n_timesteps, -1, -1).sum(0)
+        for step in self.steps:
+            value = self.integer_step(step, values)
+            if isinstance(value, LifCodes):
+                layers[step.name] = value
+        logits = values[self.plan.classifier.name].expand(self.n_timesteps, -1, -1).sum(0)
         return IntegerRun(logits.to(torch.int64), layers)
+
+    def first_values(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The network input with a time axis, by the name of its node."""
+        return {self.plan.input.name: codes[None] if self.plan.input.static else codes}
+
+    def integer_step(self, step: Step, values: dict[str, torch.Tensor]) -> LifCodes | torch.Tensor:
+        """One step on integers; what it sends is entered in ``values``."""
+        block = cast(_OnIntegers, self.blocks[step.name])
+        value = block.integer_run(*(values[name] for name in step.sources))
+        values[step.name] = sent_by(value)
+        return value
 
     def freeze_statistics(self, frozen: bool) -> None:
         """Let training use the running statistics of the batch norms, and hold the weights of their layers.
@@ -188,7 +227,7 @@ class SpikingNet(nn.Module):
         A weight code that flips moves the statistics; only the constants around them keep learning.
         """
         for block in self.blocks.values():
-            if isinstance(block, FloatLayer | QuantLayer):
+            if isinstance(block, WeightLayer):
                 block.statistics_frozen = frozen
                 block.weight.requires_grad_(not frozen)
 
@@ -198,7 +237,7 @@ class SpikingNet(nn.Module):
 
         Running statistics lag behind weights whose codes still flip: at 2 bits that costs tens of points.
         """
-        layers = [block for block in self.blocks.values() if isinstance(block, FloatLayer | QuantLayer)]
+        layers = [block for block in self.blocks.values() if isinstance(block, WeightLayer)]
         self.train()
         self.freeze_statistics(False)
         for index, batch in enumerate(torch.split(codes, batch_size, dim=-4)):
@@ -209,11 +248,35 @@ class SpikingNet(nn.Module):
             layer.momentum = MOMENTUM
 
     def lif_names(self) -> tuple[str, ...]:
-        """Names of the layers with neurons, in order."""
-        return tuple(item.name for item in self.plan.layers if isinstance(item, Conv | Dense))
+        """Names of the steps with neurons, in order."""
+        return tuple(step.name for step in self.steps if isinstance(step.plan, Conv | Dense | StreamLif))
 
-    def _with_time(self, codes: torch.Tensor) -> torch.Tensor:
-        return codes[None] if self.plan.input.static else codes
+
+def sent_by(value: LifCodes | torch.Tensor) -> torch.Tensor:
+    """What travels on: the spikes of neurons, or the value itself."""
+    return value.spikes if isinstance(value, LifCodes) else value
+
+
+class _OnIntegers(Protocol):
+    """A module of a student."""
+
+    def integer_run(self, *codes: torch.Tensor) -> LifCodes | torch.Tensor: ...
+
+
+class Pool(nn.Module):
+    """Sum over windows; ``kernel`` is the stride too."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Window sums of codes (T, B, C, H, W)."""
+        return sum_pool(codes, self.kernel)
+
+    def integer_run(self, codes: torch.Tensor) -> torch.Tensor:
+        """Window sums of integers."""
+        return sum_pool(codes, self.kernel)
 
 
 def sum_pool(codes: torch.Tensor, kernel: int) -> torch.Tensor:
@@ -225,50 +288,24 @@ def sum_pool(codes: torch.Tensor, kernel: int) -> torch.Tensor:
     return reduce(torch.add, torch.unflatten(rows, -1, (width, kernel)).unbind(-1))
 
 
-def geometries(plan: Architecture) -> dict[str, LayerGeometry]:
-    """Geometry of each weight layer, in order.
-
-    Raises:
-        NetworkError: a window does not fit its input.
-    """
-    channels, height, width = plan.input.shape
-    code_max = 2 ** (plan.input.bits - 1) if plan.input.signed else 2**plan.input.bits - 1
-    scale = 1.0 / code_max
-    found: dict[str, LayerGeometry] = {}
-    for item in plan.layers:
-        if isinstance(item, SumPool):
-            height, width = height // item.kernel, width // item.kernel
-            code_max, scale = code_max * item.kernel**2, scale / item.kernel**2
-        else:
-            if isinstance(item, Conv):
-                shape: tuple[int, ...] = (item.channels, channels, item.kernel, item.kernel)
-                stride, padding = item.stride, item.padding
-                height = (height + 2 * padding - item.kernel) // stride + 1
-                width = (width + 2 * padding - item.kernel) // stride + 1
-            else:
-                outputs = item.features if isinstance(item, Dense) else item.classes
-                shape, stride, padding = (outputs, channels * height * width), 1, 0
-                height = width = 1
-            found[item.name] = LayerGeometry(
-                name=item.name,
-                weight_shape=shape,
-                stride=stride,
-                padding=padding,
-                code_max=code_max,
-                input_scale=scale,
-            )
-            channels, code_max, scale = shape[0], 1, 1.0
-        if min(height, width) < 1:
-            raise NetworkError(f"network {plan.name}: {item.name}: its window does not fit the input; make it smaller")
-    return found
-
-
 def build_teacher(plan: Architecture, *, n_timesteps: int, neuron: NeuronSpec, seed: int) -> SpikingNet:
     """Full-precision network with seeded random weights."""
+    geometry = geometries(plan)
     blocks: dict[str, nn.Module] = {}
-    for name, geometry in geometries(plan).items():
-        last = name == plan.classifier.name
-        blocks[name] = FloatReadout(geometry) if last else FloatLayer(geometry, neuron, n_timesteps)
+    for step in plan.steps:
+        name, item = step.name, step.plan
+        if isinstance(item, SumPool):
+            blocks[name] = Pool(item.kernel)
+        elif isinstance(item, Add):
+            blocks[name] = PlainAdd()
+        elif isinstance(item, StreamLif):
+            blocks[name] = FloatStreamLif(neuron, n_timesteps)
+        elif isinstance(item, StreamConv):
+            blocks[name] = FloatStreamConv(geometry[name])
+        elif isinstance(item, Classifier):
+            blocks[name] = FloatReadout(geometry[name])
+        else:
+            blocks[name] = FloatLayer(geometry[name], neuron, n_timesteps)
     return _initialised(SpikingNet(plan, blocks, n_timesteps), seed)
 
 
@@ -276,13 +313,23 @@ def build_student(
     plan: Architecture, *, n_timesteps: int, neuron: NeuronSpec, quantisation: QuantisationSpec, seed: int
 ) -> SpikingNet:
     """Quantised network with seeded random weights; its parameters have the teacher's names and shapes."""
+    geometry = geometries(plan)
     blocks: dict[str, nn.Module] = {}
-    for index, (name, geometry) in enumerate(geometries(plan).items()):
-        if name == plan.classifier.name:
-            blocks[name] = QuantReadout(geometry, weight_spec=quantisation.weight_spec("last"))
-            continue
-        spec = quantisation.weight_spec("first" if index == 0 else "inner")
-        blocks[name] = QuantLayer(geometry, neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
+    for step in plan.steps:
+        name, item = step.name, step.plan
+        spec = quantisation.weight_spec("first" if step.sources[0] == plan.input.name else "inner")
+        if isinstance(item, SumPool):
+            blocks[name] = Pool(item.kernel)
+        elif isinstance(item, Add):
+            blocks[name] = StreamAdd(stream_grid(quantisation)) if item.mode == "stream" else PlainAdd()
+        elif isinstance(item, StreamLif):
+            blocks[name] = QuantStreamLif(name, neuron, n_timesteps, quantisation)
+        elif isinstance(item, StreamConv):
+            blocks[name] = QuantStreamConv(geometry[name], weight_spec=spec, quantisation=quantisation)
+        elif isinstance(item, Classifier):
+            blocks[name] = QuantReadout(geometry[name], weight_spec=quantisation.weight_spec("last"))
+        else:
+            blocks[name] = QuantLayer(geometry[name], neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
     return _initialised(SpikingNet(plan, blocks, n_timesteps), seed)
 
 
@@ -291,6 +338,8 @@ def _initialised(net: SpikingNet, seed: int) -> SpikingNet:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for block in net.blocks.values():
-            weight = cast(torch.Tensor, block.weight)
+            if not isinstance(block, WeightLayer | FloatReadout):
+                continue
+            weight = block.weight
             weight.normal_(0.0, math.sqrt(2.0 / weight[0].numel()), generator=generator)
     return net

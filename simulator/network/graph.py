@@ -110,7 +110,10 @@ class FlattenNode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AddNode:
-    """Sum of all inputs: ``stream`` saturates to ``stream_bits`` signed, ``sew`` adds spikes unsigned."""
+    """Sum of all inputs: ``stream`` saturates to ``stream_bits`` signed, ``sew`` adds spikes unsigned.
+
+    A ``stream`` of one input saturates that; the sum of a ``sew`` must fit ``stream_bits``.
+    """
 
     name: str
     mode: Literal["stream", "sew"]

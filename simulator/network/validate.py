@@ -81,7 +81,10 @@ def _check_roles(network: Network, graph: nx.DiGraph, where: str) -> None:
 def _fan_in(node: Node) -> tuple[int, int]:
     if isinstance(node, g.InputNode):
         return 0, 0
-    return (2, 64) if isinstance(node, g.AddNode) else (1, 1)
+    if isinstance(node, g.AddNode):
+        # A stream add of one input saturates it to the bits of the stream.
+        return (1 if node.mode == "stream" else 2), 64
+    return 1, 1
 
 
 def _check_node(node: Node, n_timesteps: int, where: str) -> None:
