@@ -46,18 +46,9 @@ def column_group(layer: LoweredLayer) -> int:
 
 
 def can_replicate(layer: LoweredLayer) -> bool:
-    """Whether column groups are independent of each other.
-
-    Pooling windows must not overlap, and no window may hold windows of another pool: then every window lies in
-    one column group.
-    """
+    """Whether every pooling window lies in one column group: windows do not overlap, all pools have one stride."""
     pools = pools_of(layer)
-    if any(pool.kernel != pool.stride or pool.stride != pools[0].stride for pool in pools):
-        return False
-    depth: list[int] = []
-    for op in layer.ops:
-        depth.append(max((depth[source] for source in op.sources), default=0) + isinstance(op.node, SumPoolNode))
-    return max(depth, default=0) <= 1
+    return all(pool.kernel == pool.stride == pools[0].stride for pool in pools)
 
 
 def footprint(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> Footprint:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import design
 
-from spikeloop.simulator.config import HardwareConfig, load_hardware, shipped_files
+from spikeloop.simulator.config import ChipConfig, HardwareConfig, NocConfig, load_hardware, shipped_files
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import validate_spec
 from spikeloop.simulator.strict_yaml import parse_strict, read_yaml
@@ -55,6 +55,37 @@ def test_defaults_are_filled_in(tmp_path):
         ("name: a", "name: [", "not valid YAML"),
         ("name: a", "name: &x a\nsource2: *x", "aliases"),
         ("name: a", "1: a", "key 1 is not text"),
+        ("name: a", "name: a\ntile: {fifo_depth: 0}", "tile.fifo_depth: got 0; input should be greater than or"),
+        ("name: a", "name: a\nnoc: {buffer_packets: 0}", "noc.buffer_packets: got 0; input should be greater than or"),
+        ("name: a", "name: a\nglobal_buffer: {slots: 0}", "global_buffer.slots: got 0; input should be greater"),
+        ("name: a", "name: a\nchip: {tiles: 0}", "chip.tiles: got 0; input should be greater than or equal to 1"),
+        ("name: a", "name: a\ntile: {input_buffer_positions: 0}", "tile.input_buffer_positions: got 0; input should"),
+        ("name: a", "name: a\nnoc: {mesh: [4]}", "noc.mesh: got [4]; give [width, height], two whole numbers"),
+        ("name: a", "name: a\nnoc: {mesh: 44}", "noc.mesh: got 44; give [width, height], two whole numbers"),
+        ("name: a", "name: a\nnoc: {mesh: [4.0, 4]}", "noc.mesh.0: got 4.0; input should be a valid integer"),
+        ("name: a", "name: a\nnoc: {mesh: [4, 0]}", "noc.mesh.1: got 0; input should be greater than or equal to 1"),
+        ("name: a", "name: a\nnoc: {mesh: [999, 999]}", "noc: mesh=[999, 999] has 998001 routers; at most 65536 are"),
+        (
+            "name: a",
+            "name: a\nnoc: {mesh: [2, 3]}\nchip: {tiles: 7}",
+            "noc.mesh=[2, 3] has 6 routers for chip.tiles=7; every tile needs a router, enlarge the mesh",
+        ),
+        (
+            "name: a",
+            "name: a\nnoc: {placement: anealed}",
+            "noc.placement: got 'anealed'; input should be 'row_major', ",
+        ),
+        (
+            "name: a",
+            "name: a\ndataflow: {order: layer_pipelined}\ntile: {sharing: packed}",
+            "dataflow.order=layer_pipelined does not go with tile.sharing=packed: two layers would run on one tile's "
+            "bus and neuron unit at once; use sharing: exclusive, or order: layer_sequential",
+        ),
+        (
+            "name: a",
+            "name: a\ndataflow: {replication: balanced}",
+            "dataflow.replication=balanced fills the tiles of the chip and chip.tiles is null; give chip.tiles",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_with_the_place(tmp_path, old, new, message):
@@ -77,8 +108,11 @@ def test_every_shipped_accelerator_is_valid_and_says_its_source(name):
     assert len(hw.source) > 20
 
 
-def test_resolved_config_reads_back_as_itself():
-    hw = design(adc_bits=3)
+@pytest.mark.parametrize(
+    "more", [{}, {"noc": NocConfig(mesh=(3, 2), placement="annealed")}, {"chip": ChipConfig(tiles=6)}]
+)
+def test_resolved_config_reads_back_as_itself(more):
+    hw = design(adc_bits=3, **more)
     assert validate_spec(HardwareConfig, hw.resolved(), where="again") == hw
 
 
