@@ -1,5 +1,7 @@
 """The student in ``eval()`` computes the integers of its exported network, judged by plain loops."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -8,20 +10,23 @@ from hypothesis import strategies as st
 from oracles.integer_network import Walk, walk
 
 from spikeloop.models.export import lif_node_name, to_network
-from spikeloop.models.layers import QuantLayer
+from spikeloop.models.layers import QuantReadout, QuantWeightLayer
 from spikeloop.models.lif import NeuronSpec
-from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import (
+from spikeloop.models.plan import (
+    Add,
     Architecture,
     Classifier,
     Conv,
     Dense,
-    SpikingNet,
+    MembraneBlock,
+    SpikeBlock,
+    StreamConv,
+    StreamLif,
     SumPool,
-    architecture,
-    build_student,
 )
-from spikeloop.simulator.network.graph import BatchNormNode, InputNode, Network
+from spikeloop.models.quantisers import QuantisationSpec
+from spikeloop.models.zoo import SpikingNet, architecture, build_student
+from spikeloop.simulator.network.graph import BatchNormNode, InputNode, LifNode, Network
 
 
 def shake(student: SpikingNet, seed: int) -> SpikingNet:
@@ -29,14 +34,14 @@ def shake(student: SpikingNet, seed: int) -> SpikingNet:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for block in student.blocks.values():
-            if isinstance(block, QuantLayer):
+            if isinstance(block, QuantWeightLayer):
                 fan = float(np.prod(block.geometry.weight_shape[1:]))
                 block.gamma.normal_(0.0, 1.0, generator=generator)
                 block.beta.normal_(0.3, 0.5, generator=generator)
                 block.running_mean.normal_(0.0, 0.1, generator=generator)
                 spread = float(block.weight.square().mean().sqrt()) * fan**0.5 * 0.3
                 block.running_var.uniform_(0.5 * spread**2, 2.0 * spread**2, generator=generator)
-            else:
+            elif isinstance(block, QuantReadout):
                 block.bias.normal_(0.0, 0.1, generator=generator)
     return student.eval()
 
@@ -84,15 +89,38 @@ def test_forward_in_eval_is_the_integer_run_in_real_units():
         assert torch.equal(membrane.double() * student.blocks["conv1"].grid.theta, layer.membrane)
 
 
+def _chain(draw):
+    layers = [Conv(name="a", channels=draw(st.integers(1, 5)), kernel=draw(st.sampled_from([1, 3])), stride=1)]
+    layers += [SumPool(name="p", kernel=draw(st.integers(2, 3)))] if draw(st.booleans()) else []
+    layers += [Conv(name="b", channels=3, kernel=3, stride=draw(st.integers(1, 2)))] if draw(st.booleans()) else []
+    return layers + ([Dense(name="d", features=6)] if draw(st.booleans()) else [])
+
+
+def _blocks(draw, block):
+    return [
+        block(name=f"b{i}", channels=draw(st.sampled_from([2, 3])), stride=draw(st.sampled_from([1, 1, 2])))
+        for i in range(draw(st.integers(1, 3)))
+    ]
+
+
+def _membrane_blocks(draw):
+    layers = [StreamConv(name="stem", channels=2)]
+    layers += [Add(name="stem_add", mode="stream")] if draw(st.booleans()) else []
+    layers += [*_blocks(draw, MembraneBlock), StreamLif(name="last")]
+    return layers + ([Dense(name="d", features=6)] if draw(st.booleans()) else [])
+
+
+def _spike_blocks(draw):
+    layers = [Conv(name="stem", channels=2), *_blocks(draw, SpikeBlock)]
+    return layers + ([Dense(name="d", features=6)] if draw(st.booleans()) else [])
+
+
 @st.composite
 def students(draw) -> tuple[SpikingNet, np.ndarray]:
     signed, static = draw(st.booleans()), draw(st.booleans())
     bits = draw(st.integers(2, 6)) if signed else draw(st.integers(1, 8))
     shape = (draw(st.integers(1, 3)), draw(st.integers(4, 7)), draw(st.integers(4, 7)))
-    layers = [Conv(name="a", channels=draw(st.integers(1, 5)), kernel=draw(st.sampled_from([1, 3])), stride=1)]
-    layers += [SumPool(name="p", kernel=draw(st.integers(2, 3)))] if draw(st.booleans()) else []
-    layers += [Conv(name="b", channels=3, kernel=3, stride=draw(st.integers(1, 2)))] if draw(st.booleans()) else []
-    layers += [Dense(name="d", features=6)] if draw(st.booleans()) else []
+    layers = draw(st.sampled_from([_chain, _membrane_blocks, _spike_blocks]))(draw)
     layers += [Classifier(name="f", classes=4)]
     plan = Architecture(
         name="drawn",
@@ -114,6 +142,8 @@ def students(draw) -> tuple[SpikingNet, np.ndarray]:
         last_layer_bits=draw(st.integers(2, 8)),
         weight_scale=draw(st.sampled_from(["max", "percentile"])),
         weight_percentile=90.0,
+        stream_bits=draw(st.integers(2, 10)),
+        stream_thresholds=draw(st.sampled_from([1, 2, 4, 8])),
     )
     seed = draw(st.integers(0, 2**20))
     n_timesteps = draw(st.integers(1, 4))
@@ -124,8 +154,39 @@ def students(draw) -> tuple[SpikingNet, np.ndarray]:
     return shake(student, seed), codes
 
 
-@settings(max_examples=60, deadline=None)
+_SEEN: Counter[str] = Counter()
+
+
+@settings(max_examples=120, deadline=None)
 @given(students())
-def test_random_students_equal_the_integer_walk(drawn):
+def _check_random_students(drawn):
     student, codes = drawn
-    assert_same(student, to_network(student, "drawn"), codes)
+    network = to_network(student, "drawn")
+    truth = assert_same(student, network, codes)
+    _SEEN["stream saturated"] += truth.stream_saturated > 0
+    _SEEN["sew above one"] += truth.sew_above_one > 0
+    for node in network.nodes:
+        if isinstance(node, LifNode):
+            _SEEN["shift left"] += node.input_shift > 0
+            _SEEN["shift right"] += node.input_shift < 0
+
+
+def test_random_students_equal_the_integer_walk_with_and_without_residuals():
+    _SEEN.clear()
+    _check_random_students()
+    for case in ("stream saturated", "sew above one", "shift left", "shift right"):
+        assert _SEEN[case] >= 10, (case, _SEEN)
+
+
+@pytest.mark.parametrize("name", ["ms_resnet_tiny", "sew_resnet_tiny"])
+def test_residual_forward_in_eval_is_the_integer_run_in_real_units(name):
+    quantisation = QuantisationSpec(weight_bits=4, membrane_bits=4, stream_bits=6)
+    student = build_student(architecture(name), n_timesteps=3, neuron=NeuronSpec(), quantisation=quantisation, seed=5)
+    shake(student, 6)
+    codes = torch.randint(0, 16, (7, 1, 8, 8), generator=torch.Generator().manual_seed(7)).float()
+    output, run = student(codes), student.integer_run(codes)
+    scale = student.blocks["fc"].scale()
+    torch.testing.assert_close(output.logits.sum(0).double() / scale, run.logits.double(), rtol=1e-6, atol=1e-3)
+    for spikes, membrane, (layer, codes_of) in zip(output.spikes, output.membranes, run.layers.items(), strict=True):
+        assert torch.equal(spikes.double(), codes_of.spikes)
+        assert torch.equal(membrane.double() * student.blocks[layer].grid.theta, codes_of.membrane)

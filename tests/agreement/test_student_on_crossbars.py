@@ -19,11 +19,13 @@ from spikeloop.distill.encode import encode
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.export import lif_node_name, to_network
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.plan import Architecture, Classifier, Conv, Dense, SumPool
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import Architecture, Classifier, Conv, Dense, SumPool, build_student
+from spikeloop.models.random_export import random_student
+from spikeloop.models.zoo import build_student
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.mapping.tiles import map_network
-from spikeloop.simulator.network.graph import InputNode
+from spikeloop.simulator.network.graph import BatchNormNode, InputNode
 from spikeloop.simulator.network.spikes import SpikeTrain
 
 _SEEN: Counter[str] = Counter()
@@ -46,8 +48,10 @@ def assert_agree(student, network, hw, spikes):
         _SEEN["tie at threshold"] += int((layer.membrane == node.theta).sum())
         _SEEN["negative membrane"] += int((stored < 0).sum())
         _SEEN["saturated membrane"] += int(((stored == -top) | (stored == top - 1)).sum())
-        _SEEN["negative mantissa"] += int((network.node(f"{name}_bn").m < 0).sum())
+        _SEEN["shift"] += node.input_shift != 0
         _SEEN["spike"] += int(outputs.spikes[node.name].sum())
+    for node in network.nodes:
+        _SEEN["negative mantissa"] += int((node.m < 0).sum()) if isinstance(node, BatchNormNode) else 0
     return outputs
 
 
@@ -114,6 +118,20 @@ def test_random_students_agree_and_the_hard_cases_occurred():
     for case in ("tie at threshold", "negative membrane", "saturated membrane", "negative mantissa", "spike"):
         assert _SEEN[case] >= 100, (case, _SEEN)
     assert min(_SEEN["differential"], _SEEN["offset"]) >= 15
+
+
+@pytest.mark.parametrize("name", ["ms_resnet_tiny", "sew_resnet_tiny"])
+@pytest.mark.parametrize("rows", [7, 64])
+@pytest.mark.parametrize("scheme", ["differential", "offset"])
+def test_residual_students_agree_on_every_crossbar(name, rows, scheme):
+    _SEEN.clear()
+    student = random_student(name, seed=2, weight_bits=3, membrane_bits=4, n_timesteps=3)
+    codes = np.random.default_rng(3).integers(0, 16, (6, 1, 8, 8))
+    spikes = SpikeTrain(name="random", codes=codes, labels=None, indices=np.arange(6))
+    assert_agree(student, to_network(student, name), design(rows=rows, cols=16, scheme=scheme), spikes)
+    assert _SEEN["spike"] > 1000
+    assert _SEEN["negative membrane"] > 100
+    assert (_SEEN["shift"] > 0) == name.startswith("ms")
 
 
 @pytest.fixture(scope="module")
