@@ -261,8 +261,10 @@ def residual_networks(draw: st.DrawFn, *, max_timesteps: int = 3) -> Network:
     last = graph.conv("in", draw(st.integers(1, 3)), kernel=draw(st.sampled_from([1, 3])))
     if block is _spike_block:
         last = graph.lif(last)
-    elif draw(st.booleans()):
-        last = graph.add([last, graph.conv("in", graph.values[last][1])])
+    else:
+        others = draw(st.sampled_from([None, [], ["in"]]))
+        if others is not None:
+            last = graph.add([last, *(graph.conv(source, graph.values[last][1]) for source in others)])
     for _ in range(draw(st.integers(1, 3))):
         last = block(graph, last)
     if graph.values[last][0] in ("norm", "stream") and draw(st.integers(0, 3)):

@@ -73,7 +73,7 @@ def _check_roles(network: Network, graph: nx.DiGraph, where: str) -> None:
         fan_in = graph.in_degree(node.name)
         least, most = _fan_in(node)
         if not least <= fan_in <= most:
-            raise NetworkError(f"{where}: {node.name}: {fan_in} inputs; a {g.node_kind(node)} has {least} to {most}")
+            raise NetworkError(f"{where}: {node.name}: {fan_in} inputs; {g.node_kind(node)} nodes take {least} to {most}")
         if graph.out_degree(node.name) == 0 and not isinstance(node, g.ReadoutNode):
             raise NetworkError(f"{where}: {node.name}: its output goes nowhere; connect it or remove it")
 

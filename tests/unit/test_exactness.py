@@ -120,3 +120,11 @@ def test_a_stream_holds_its_bits_and_a_neuron_reads_it_shifted():
 def test_an_add_of_one_bit_is_refused(mode):
     with pytest.raises(NetworkError, match="add: stream_bits=1; allowed 2 to 48"):
         residual(mode=mode, stream_bits=1)
+
+
+def test_a_stream_of_one_input_saturates_it_and_a_sum_of_one_spike_is_refused():
+    (owner, _) = lower_network(residual(mode="stream", stream_bits=6, n_adds=1))
+    assert [op.kind for op in owner.ops] == ["norm", "add", "lif"]
+    assert (owner.ops[0].bits, owner.ops[1].bits) == (8, 6)
+    with pytest.raises(NetworkError, match="add: 1 inputs; add nodes take 2 to 64"):
+        residual(mode="sew", stream_bits=6, n_adds=1)
