@@ -73,7 +73,8 @@ def _check_roles(network: Network, graph: nx.DiGraph, where: str) -> None:
         fan_in = graph.in_degree(node.name)
         least, most = _fan_in(node)
         if not least <= fan_in <= most:
-            raise NetworkError(f"{where}: {node.name}: {fan_in} inputs; {g.node_kind(node)} nodes take {least} to {most}")
+            kind = g.node_kind(node)
+            raise NetworkError(f"{where}: {node.name}: {fan_in} inputs; {kind} nodes take {least} to {most}")
         if graph.out_degree(node.name) == 0 and not isinstance(node, g.ReadoutNode):
             raise NetworkError(f"{where}: {node.name}: its output goes nowhere; connect it or remove it")
 
