@@ -171,3 +171,16 @@ def test_a_coarse_adc_does_change_the_logits(trained):
     coarse = run_functional(network, mapping, hw, spikes, adc_shift=(5,) * len(mapping.layers))
     ideal = run_functional(network, mapping, design(rows=64, cols=64), spikes, adc_shift=(0,) * len(mapping.layers))
     assert not np.array_equal(coarse.logits, ideal.logits)
+
+
+@pytest.mark.parametrize("name", ["ms_resnet_tiny", "sew_resnet_tiny"])
+def test_a_trained_residual_student_agrees_and_beats_chance(name):
+    """Two epochs of teacher and student through the same trainer as a chain."""
+    digits = load_dataset("digits")
+    brief = {"network": name, "epochs": 2, "frozen_epochs": 0}
+    teacher = train_teacher(load_training_config("digits_teacher").model_copy(update=brief), digits)
+    student = train_student(load_training_config("digits_student").model_copy(update=brief), digits, teacher.net)
+    assert student.history[-1].test_accuracy > 0.3
+    network = to_network(student.net, name)
+    spikes = encode(digits.test_images, digits.test_labels, np.arange(16), network.input, "digits test")
+    assert_agree(student.net, network, design(rows=64, cols=64), spikes)
