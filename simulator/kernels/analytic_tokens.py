@@ -111,7 +111,8 @@ def _moved(sums: float, parts: float, chance: float, per_sum: float, lanes: floa
     if silent >= 1.0:
         return 1.0
     mean = sums * per_sum / lanes * chance / (1.0 - silent)
-    return silent + (1.0 - silent) * min(float(max(1, full)), max(1.0, mean + 0.5 * (1.0 - chance)))
+    driven = min(float(max(1, full)), max(1.0, mean + 0.5 * (1.0 - chance)))
+    return float(silent + (1.0 - silent) * driven)
 
 
 @kernel
