@@ -5,14 +5,24 @@ from collections import Counter
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import designs, random_spikes, residual_networks
+from networks import design, designs, random_spikes, residual_networks
 from oracles.integer_network import walk
 
 from spikeloop.simulator.functional.density import random_activity
 from spikeloop.simulator.functional.run import calibrate_adc, run_functional
 from spikeloop.simulator.mapping.lower import INPUT, lower_network
 from spikeloop.simulator.mapping.tiles import map_network
-from spikeloop.simulator.network.graph import AddNode, ConvNode, FlattenNode, LifNode, LinearNode
+from spikeloop.simulator.network.graph import (
+    AddNode,
+    ConvNode,
+    FlattenNode,
+    InputNode,
+    LifNode,
+    LinearNode,
+    Network,
+    ReadoutNode,
+    chain_edges,
+)
 
 _SEEN: Counter[str] = Counter()
 
@@ -119,3 +129,23 @@ def test_calibration_and_random_activity_cover_residual_networks(network, hw, se
     for a, b, item in zip(measured.layers, drawn.layers, mapping.layers, strict=True):
         assert a.active_rows.shape == b.active_rows.shape
         assert a.n_runs == (1 if item.layer.input_signal == INPUT and network.input.static else network.n_timesteps)
+
+
+def test_a_stream_of_held_sums_is_read_at_every_step():
+    """A static input's sums are held, but the layer behind the stream runs T times: [1, 1, 3] runs."""
+    one = np.ones((1, 1, 1, 1), dtype=np.int64)
+    nodes = (
+        InputNode(name="in", shape=(1, 2, 2), bits=2, static=True),
+        ConvNode(name="a", weight=one, weight_bits=2),
+        ConvNode(name="b", weight=-one, weight_bits=2),
+        AddNode(name="add", mode="stream", stream_bits=4),
+        FlattenNode(name="flat"),
+        LinearNode(name="fc", weight=np.ones((2, 4), dtype=np.int64), weight_bits=2),
+        ReadoutNode(name="out", bias=np.zeros(2, dtype=np.int64)),
+    )
+    edges = (("in", "a"), ("in", "b"), ("a", "add"), ("b", "add"), *chain_edges(nodes[3:]))
+    network = Network(name="held", n_timesteps=3, nodes=nodes, edges=edges)
+    spikes = random_spikes(network, 2, 0)
+    outputs = functional(network, design(), spikes)
+    assert [layer.n_runs for layer in outputs.activity.layers] == [1, 1, 3]
+    assert np.array_equal(outputs.logits, walk(network, spikes.codes).logits)
