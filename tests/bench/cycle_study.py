@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -59,6 +58,12 @@ def widened(plan: Any, name: str) -> Any:
     return replace(plan, name=name, layers=tuple(layers))
 
 
+def peak_MB() -> float:
+    """Peak resident memory of this program (``getrusage`` would count what its parent held before it)."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def measure(path: Path, preset: str) -> dict[str, float]:
     """One run of one image in this process."""
     from spikeloop.simulator.config import load_hardware
@@ -83,7 +88,7 @@ def measure(path: Path, preset: str) -> dict[str, float]:
         "run_s": seconds,
         "services": trace.token_services,
         "cycles": trace.total_cycles,
-        "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_MB": peak_MB(),
         "crossbar_reads": int(trace.action_counts["crossbar_read"].sum()),
         "conversions": int(trace.action_counts["adc_conversion"].sum()),
         "tiles": mapping.n_tiles,
