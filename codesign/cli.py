@@ -158,7 +158,24 @@ def simulate(
     images: Annotated[int | None, typer.Option(min=1, help="Test images; default: the whole test split.")] = None,
     calibration_images: Annotated[int, typer.Option(min=1, help="Training images that set the ADC ranges.")] = 64,
     density: Annotated[
-        float | None, typer.Option(help="Random spikes of this density instead of data: cost only, no accuracy.")
+        str | None,
+        typer.Option(
+            metavar="D|FILE", help="Random spikes of this density (or one a layer, YAML): cost only, no accuracy."
+        ),
+    ] = None,
+    clock_images: Annotated[
+        int, typer.Option(min=1, help="Images in a row that the clock runs; 4 or more measure the interval.")
+    ] = 1,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.json[.gz]", help="Draw a trace for Perfetto or chrome://tracing.")
+    ] = None,
+    trace_cycles: Annotated[str | None, typer.Option(metavar="A:B", help="Cycles that --trace draws.")] = None,
+    trace_steps: Annotated[str | None, typer.Option(metavar="A:B", help="Time steps that --trace draws.")] = None,
+    trace_events: Annotated[
+        int | None, typer.Option(min=1, help="Most events that --trace draws; default 200000.")
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw when each layer worked.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random draw.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also keep the result and its run record here.")] = None,
@@ -166,6 +183,7 @@ def simulate(
 ) -> int:
     """Accuracy, latency, energy and area of one network on one accelerator."""
     from .cli_simulate import simulate_network
+    from .cli_trace import TraceRequest
 
     return simulate_network(
         network,
@@ -177,6 +195,10 @@ def simulate(
         seed=seed,
         out=out,
         as_json=as_json,
+        clock_images=clock_images,
+        trace=TraceRequest(
+            trace=trace, cycles=trace_cycles, steps=trace_steps, max_events=trace_events, timeline=timeline
+        ),
     )
 
 

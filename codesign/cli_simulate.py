@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.units import format_si
 
 from . import cli_output as output
+from .cli_trace import TraceRequest, Watcher, read_density
 from .run_record import RECORD_FILE, read_record, run_record, write_record
 
 if TYPE_CHECKING:
@@ -30,12 +32,16 @@ def simulate_network(
     data: str | None,
     images: int | None,
     calibration_images: int,
-    density: float | None,
+    density: str | None,
     seed: int,
     out: Path | None,
     as_json: bool,
+    clock_images: int = 1,
+    trace: TraceRequest | None = None,
 ) -> int:
     """Body of the command; returns the exit code.
+
+    A network that names no data set runs on seeded uniform pixels: its own spikes, no accuracy.
 
     Raises:
         SpikeloopError: an input is wrong; nothing was written.
@@ -44,12 +50,13 @@ def simulate_network(
     from spikeloop.simulator.network.io import load_network
     from spikeloop.simulator.pipeline import evaluate, simulate_density
 
-    if density is not None and not 0.0 <= density <= 1.0:
-        raise ConfigError(f"--density {density}; allowed 0 to 1, the share of ones among spikes")
+    request = trace if trace is not None else TraceRequest()
+    request.check()
+    given = read_density(density)
     network, hw = load_network(path), load_hardware(hw_name)
-    if density is not None and (data is not None or images is not None):
+    if given is not None and (data is not None or images is not None):
         raise ConfigError("--density draws random spikes, so it takes neither --data nor --images; leave out one side")
-    name = None if density is not None else data or _dataset_of(network, path)
+    name = None if given is not None else data or network.notes.get("dataset")
     asked = {
         "network_hash": network.content_hash(),
         "hardware_hash": hw.content_hash(),
@@ -57,22 +64,38 @@ def simulate_network(
         "data": name,
         "images": images,
         "calibration_images": None if name is None else calibration_images,
-        "density": density,
+        "density": dict(given) if isinstance(given, Mapping) else given,
         "seed": seed,
+        "clock_images": clock_images,
     }
     key = canonical_hash(asked)
     if out is not None:
         _refuse_other(out, key)
-    if density is not None:
-        evaluation = simulate_density(network, hw, density, seed=seed)
+    watcher = Watcher(request=request)
+    if given is not None:
+        evaluation = simulate_density(network, hw, given, seed=seed, n_images=clock_images, observers=watcher.observers)
     else:
-        spikes, calibration = test_spikes(network, str(name), images, calibration_images)
-        evaluation = evaluate(network, hw, spikes, seed=seed, calibration=calibration)
+        spikes, calibration = _spikes(network, name, images, calibration_images, clock_images, seed)
+        evaluation = evaluate(
+            network,
+            hw,
+            spikes,
+            seed=seed,
+            calibration=calibration,
+            cycle_images=clock_images,
+            observers=watcher.observers,
+        )
+    watcher.check()
     result = to_json(evaluation.metrics)
     if out is not None:
         record = run_record("simulate", key=key, config_hash=key, **asked, sources=result.get("sources", []))
         _write_result(out, result, record)
-    output.emit_json(result) if as_json else _print_result(result)
+    watcher.write(evaluation)
+    if as_json:
+        output.emit_json(result)
+    else:
+        _print_result(result)
+        watcher.show(evaluation)
     for text in evaluation.metrics.warnings:
         output.say(f"note: {text}")
     return 0
@@ -113,13 +136,24 @@ def test_spikes(
     return test, calibration
 
 
-def _dataset_of(network: Network, path: Path) -> str:
-    name = network.notes.get("dataset")
-    if name is None:
-        raise ConfigError(
-            f"{path}: the network names no data set; give --data NAME, or --density D for random spikes (cost only)"
-        )
-    return name
+#: Uniform images that set the ADC ranges of a network without data.
+_UNIFORM_CALIBRATION = 4
+
+
+def _spikes(
+    network: Network, name: str | None, images: int | None, calibration_images: int, clock_images: int, seed: int
+) -> tuple[SpikeTrain, SpikeTrain]:
+    """Images to run and to calibrate on: of a data set, or uniform pixels where there is none."""
+    from spikeloop.simulator.network.spikes import SpikeTrain
+
+    if name is not None:
+        return test_spikes(network, name, images, calibration_images)
+    output.say("note: the network names no data set; uniform random pixels are used, and there is no accuracy")
+    n_images = max(clock_images, 1 if images is None else images)
+    return (
+        SpikeTrain.uniform(network, n_images, seed),
+        SpikeTrain.uniform(network, min(calibration_images, _UNIFORM_CALIBRATION), seed + 1),
+    )
 
 
 def _refuse_other(out: Path, key: str) -> None:

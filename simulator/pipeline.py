@@ -13,6 +13,7 @@ from .cost.technology import Technology, load_technology
 from .cycle.run import Observer, run_cycles
 from .cycle.trace import Trace
 from .errors import DatasetError
+from .functional.activity import Activity
 from .functional.density import random_activity
 from .functional.outputs import Outputs
 from .functional.run import calibrate_adc, run_functional
@@ -49,7 +50,7 @@ def evaluate(
     cycle_images: int = 1,
     adc_shift: tuple[int, ...] | None = None,
     technology: Technology | None = None,
-    observers: Callable[[Program], tuple[Observer, ...]] | None = None,
+    observers: Callable[[Program, Activity], tuple[Observer, ...]] | None = None,
 ) -> Evaluation:
     """Accuracy on the simulated hardware and cost of one network on one design. Deterministic given ``seed``.
 
@@ -83,7 +84,7 @@ def evaluate(
     shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
     outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
-    seen = observers(program) if observers else ()
+    seen = observers(program, outputs.activity) if observers else ()
     trace = run_cycles(program, outputs.activity, seen)  # when it happens
     correct = None if spikes.labels is None else outputs.predictions() == spikes.labels
     metrics = measure(  # cycles and counts x cost library
@@ -111,7 +112,7 @@ def simulate_density(
     seed: int,
     n_images: int = 1,
     technology: Technology | None = None,
-    observers: Callable[[Program], tuple[Observer, ...]] | None = None,
+    observers: Callable[[Program, Activity], tuple[Observer, ...]] | None = None,
 ) -> Evaluation:
     """Cost under seeded random spikes of the given density: no functional run, accuracy null.
 
@@ -130,7 +131,7 @@ def simulate_density(
     )
     program = compile_program(mapping, hw)
     activity = random_activity(mapping, density, n_images=n_images, seed=seed)
-    trace = run_cycles(program, activity, observers(program) if observers else ())
+    trace = run_cycles(program, activity, observers(program, activity) if observers else ())
     metrics = measure(
         trace,
         mapping,

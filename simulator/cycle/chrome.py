@@ -108,11 +108,11 @@ class ChromeTrace:
         stalled = np.concatenate([np.full(item[0].size, item[3]) for item in spans])
         order = np.lexsort((stalled, unit[rows], begin))
         order = order[until[order] > begin[order]]
-        kept = order[: self._room()]
-        if order.size > kept.size:
-            self.left_out["cap"] += int(order.size - kept.size)
         blamed = _blamed(self._program, tables, counts.waited)
-        for i in kept:
+        for drawn, i in enumerate(order):
+            if self._room() == 0:
+                self.left_out["cap"] += int(order.size) - drawn
+                return
             row, u = int(rows[i]), int(unit[rows[i]])
             name = f"stalled by {blamed[u]}" if stalled[i] else self._label(tables, places, u, row)
             event = self._event("X", int(tables.unit[u]), name, int(begin[i]))

@@ -32,6 +32,20 @@ class SpikeTrain:
         """Images in the batch."""
         return int(self.indices.size)
 
+    @classmethod
+    def uniform(cls, network: Network, n_images: int, seed: int) -> SpikeTrain:
+        """Seeded uniform input codes without labels: what a network sees when there is no data."""
+        node = network.input
+        low = -(2 ** (node.bits - 1)) if node.signed else 0
+        lead = (n_images,) if node.static else (network.n_timesteps, n_images)
+        draws = np.random.Generator(np.random.Philox(key=seed))
+        return cls(
+            name=f"uniform codes of seed {seed}",
+            codes=draws.integers(low, low + 2**node.bits, size=(*lead, *node.shape)),
+            labels=None,
+            indices=np.arange(n_images, dtype=np.int64),
+        )
+
     def take(self, start: int, stop: int) -> SpikeTrain:
         """Images ``start .. stop`` of the batch."""
         return SpikeTrain(
