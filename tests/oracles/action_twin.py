@@ -25,28 +25,56 @@ def count_layer(program, activity, index):
     planes = range(layer.input.bits)
     active = activity.layers[index].active_rows
     for image in images:
-        if index == 0:
-            frames = 1 if network.input.static else steps
-            c, h, w = network.input.shape
-            count["input_load_bits"] += frames * c * h * w * network.input.bits
+        if index == first_reader(program):
+            count_input(count, program)
         for run in runs:
             c, h, w = layer.in_shape
-            count["input_buffer_write_bits"] += len({pe.tile for pe in mapped.pes}) * c * h * w * layer.input.bits
+            count["input_buffer_write_bits"] += (
+                len({(pe.replica, pe.tile) for pe in mapped.pes}) * c * h * w * layer.input.bits
+            )
             for position in positions:
+                replica = replica_of(mapped, layer.out_shape[2], position)
+                pes = [pe for pe in mapped.pes if pe.replica == replica]
                 for read in reads:
-                    count_read(count, program, mapped, active, image, run, position, read, planes)
-                count_psum_packets(count, program, mapped)
-    for _ in images:
-        count_neurons(count, program, mapped, steps, positions)
+                    count_read(count, program, mapped, pes, active, image, run, position, read, planes)
+                count_psum_packets(count, program, mapped, replica)
+        for step in range(steps):
+            for number, op in enumerate(layer.ops):
+                for position in range(op.shape[1] * op.shape[2]):
+                    count_op(count, program, mapped, number, op, step, position)
     if mapped.scheme.kind != "differential":
         count["input_count"] = count["wordline_drive"]
     return count
 
 
-def count_read(count, program, mapped, active, image, run, position, read, planes):
+def replica_of(mapped, width, position):
+    """Replica that has a position of a map: whole column groups in turn; behind a pool a column is a group."""
+    group = mapped.column_group if width == mapped.layer.out_shape[2] else 1
+    return (position % width) // group % mapped.n_replicas
+
+
+def first_reader(program):
+    return next(item.layer.index for item in program.mapping.layers if item.layer.input_signal == (-1, 0))
+
+
+def count_input(count, program):
+    """One image: off-chip to global buffer, and packets of one position from router (0, 0) to all who read it."""
+    network = program.mapping.network
+    frames = 1 if network.input.static else network.n_timesteps
+    c, h, w = network.input.shape
+    for _ in range(frames * h * w):
+        count["input_load_bits"] += c * network.input.bits
+        count["global_buffer_read_bits"] += c * network.input.bits
+        tiles = {
+            pe.tile for item in program.mapping.layers if item.layer.input_signal == (-1, 0) for pe in item.pes
+        }
+        count["input_flit_hops"] += flits_of(program.hw, c * network.input.bits) * tree_links(program, (0, 0), tiles)
+
+
+def count_read(count, program, mapped, pes, active, image, run, position, read, planes):
     skipping = program.hw.dataflow.zero_skipping
     fetched = set()
-    for pe in mapped.pes:
+    for pe in pes:
         group = mapped.blocks[pe.block].group
         outputs = mapped.blocks[pe.block].n_outputs
         row_blocks = range(pe.first_row_block, pe.first_row_block + pe.n_crossbars)
@@ -87,10 +115,12 @@ def flits_of(hw, payload):
     return max(1, ceil((hw.noc.header_bits + payload) / hw.noc.flit_bits))
 
 
-def count_psum_packets(count, program, mapped):
+def count_psum_packets(count, program, mapped, replica):
     """One packet from every tile that holds a PE of a block to the block's home, blocks of a pair together."""
     outputs = defaultdict(int)
     for block in mapped.blocks:
+        if block.replica != replica:
+            continue
         tiles = {pe.tile for pe in mapped.pes if pe.block == block.index}
         for tile in tiles:
             if tile != block.home_tile:
@@ -102,11 +132,11 @@ def count_psum_packets(count, program, mapped):
 
 
 def tree_links(program, source, targets):
-    """Links of the multicast tree, walked: along the row to each column, then along the column."""
+    """Links of the multicast tree from a router, walked: along the row to each column, then along the column."""
     xy = program.mapping.placement.xy
     links = set()
     for target in targets:
-        (x, y), (tx, ty) = xy[source], xy[target]
+        (x, y), (tx, ty) = source, xy[target]
         while x != tx:
             step = x + (1 if tx > x else -1)
             links.add(((min(x, step), y), (max(x, step), y)))
@@ -118,36 +148,69 @@ def tree_links(program, source, targets):
     return len(links)
 
 
-def count_neurons(count, program, mapped, steps, positions):
-    layer, hw = mapped.layer, program.hw
-    following = program.mapping.layers[layer.index + 1] if layer.index + 1 < len(program.mapping.layers) else None
-    registers = hw.dataflow.loop == "layer_major"
-    word = hw.neuron.memory.word_bits
-    for home in {block.home_tile for block in mapped.blocks}:
-        neurons = sum(block.n_outputs for block in mapped.blocks if block.home_tile == home)
-        for step in range(steps):
-            sent_positions = layer.sent_shape[1] * layer.sent_shape[2]
-            if following is not None:
-                payload = neurons * following.layer.input.bits
-                targets = {pe.tile for pe in following.pes}
-                hops = tree_links(program, home, targets)
-                count["spike_flit_hops"] += sent_positions * flits_of(hw, payload) * hops
-                count["spike_buffer_write_bits"] += sent_positions * payload
-            if layer.pool is not None:
-                count["pool_add"] += sent_positions * neurons * (layer.pool.kernel**2 - 1)
-            for _ in positions:
-                count["neuron_update"] += neurons
-                if layer.batch_norm is not None and (step == 0 or not layer.input.static):
-                    count["bn_update"] += neurons
-                accesses = []
-                if layer.lif is not None:
-                    accesses.append(("membrane", layer.lif.membrane_bits, step > 0, step < steps - 1))
-                if layer.input.static:
-                    accesses.append(("current", layer.psum_bits, step > 0, step == 0 and steps > 1))
-                for kind, bits, read, write in accesses:
-                    if registers:
-                        count["membrane_register_bits"] += (read + write) * neurons * bits
-                    else:
-                        stored = ceil(neurons * bits / word) * word
-                        count[f"{kind}_read_bits"] += read * stored
-                        count[f"{kind}_write_bits"] += write * stored
+def channels(layer, blocks):
+    return {block.group * layer.n_outputs + block.first_output + i for block in blocks for i in range(block.n_outputs)}
+
+
+def tiles_that_read(program, signal, sent):
+    """Tiles of layers whose crossbars read a signal, and homes of adds that need some of the channels sent."""
+    tiles = set()
+    for item in program.mapping.layers:
+        if item.layer.input_signal == signal:
+            tiles |= {pe.tile for pe in item.pes}
+        if any(signal in op.residuals for op in item.layer.ops):
+            for block in item.blocks:
+                if channels(item.layer, [block]) & sent:
+                    tiles.add(block.home_tile)
+    return tiles
+
+
+def is_read(program, signal):
+    return any(
+        item.layer.input_signal == signal or any(signal in op.residuals for op in item.layer.ops)
+        for item in program.mapping.layers
+    )
+
+
+def count_op(count, program, mapped, number, op, step, position):
+    """One position of one op at one step, at the homes of the replica that has it."""
+    layer, hw, steps = mapped.layer, program.hw, program.mapping.network.n_timesteps
+    replica = replica_of(mapped, op.shape[2], position)
+    blocks = [block for block in mapped.blocks if block.replica == replica]
+    for home in {block.home_tile for block in blocks}:
+        mine = [block for block in blocks if block.home_tile == home]
+        neurons = sum(block.n_outputs for block in mine)
+        if op.kind == "norm":
+            if layer.batch_norm is not None and (step == 0 or not layer.input.static):
+                count["bn_update"] += neurons
+            if layer.input.static:
+                keep(count, hw, "current", neurons, layer.psum_bits, step > 0, step == 0 and steps > 1)
+        if op.kind == "lif":
+            keep(count, hw, "membrane", neurons, op.node.membrane_bits, step > 0, step < steps - 1)
+        if op.kind in ("lif", "readout"):
+            count["neuron_update"] += neurons
+        if op.kind == "pool":
+            count["pool_add"] += neurons * (op.node.kernel * op.node.kernel - 1)
+        if op.kind == "add":
+            count["residual_add"] += neurons * (len(op.sources) + len(op.residuals) - 1)
+            for signal in op.residuals:
+                bits = program.mapping.layers[signal.layer].layer.ops[signal.op].bits
+                words = ceil(neurons * bits / hw.neuron.memory.word_bits)
+                count["residual_write_bits"] += words * hw.neuron.memory.word_bits
+                count["residual_read_bits"] += words * hw.neuron.memory.word_bits
+        signal = (layer.index, number)
+        if is_read(program, signal):
+            count["spike_buffer_write_bits"] += neurons * op.bits
+            tiles = tiles_that_read(program, signal, channels(layer, mine))
+            source = program.mapping.placement.xy[home]
+            count["spike_flit_hops"] += flits_of(hw, neurons * op.bits) * tree_links(program, source, tiles)
+
+
+def keep(count, hw, kind, neurons, bits, read, write):
+    """Values that stay from step to step: whole words of the memory, or registers in ``layer_major``."""
+    if hw.dataflow.loop == "layer_major":
+        count["membrane_register_bits"] += (read + write) * neurons * bits
+        return
+    stored = ceil(neurons * bits / hw.neuron.memory.word_bits) * hw.neuron.memory.word_bits
+    count[f"{kind}_read_bits"] += read * stored
+    count[f"{kind}_write_bits"] += write * stored
