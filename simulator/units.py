@@ -34,6 +34,7 @@ UNIT_SUFFIXES: tuple[str, ...] = (
     "_uW_per_um2",
     "_fF_per_um",
     "_s",
+    "_cycles",
 )
 
 _REPORT_UNITS: dict[str, tuple[tuple[float, str], ...]] = {

@@ -9,6 +9,7 @@ from networks import design
 
 from spikeloop.simulator.config import (
     DataflowConfig,
+    GlobalBufferConfig,
     HardwareConfig,
     NeuronConfig,
     NeuronMemoryConfig,
@@ -83,6 +84,7 @@ def small_design(**knobs: Any) -> HardwareConfig:
         tile=TileConfig(**tile),
         neuron=NeuronConfig(**_take(knobs, NeuronConfig), memory=NeuronMemoryConfig(**memory)),
         noc=NocConfig(**_take(knobs, NocConfig)),
+        global_buffer=GlobalBufferConfig(**_take(knobs, GlobalBufferConfig)),
         dataflow=DataflowConfig(**_take(knobs, DataflowConfig)),
     )
 

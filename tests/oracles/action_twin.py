@@ -65,9 +65,7 @@ def count_input(count, program):
     for _ in range(frames * h * w):
         count["input_load_bits"] += c * network.input.bits
         count["global_buffer_read_bits"] += c * network.input.bits
-        tiles = {
-            pe.tile for item in program.mapping.layers if item.layer.input_signal == (-1, 0) for pe in item.pes
-        }
+        tiles = {pe.tile for item in program.mapping.layers if item.layer.input_signal == (-1, 0) for pe in item.pes}
         count["input_flit_hops"] += flits_of(program.hw, c * network.input.bits) * tree_links(program, (0, 0), tiles)
 
 

@@ -68,19 +68,34 @@ class Table:
 def price(mapping, hw, raw: dict, counts: dict[str, np.ndarray]) -> Prices:
     """Prices of a mapped network with the action counts of a run."""
     table, out = Table(raw), Prices()
-    layers = [_sizes(item, hw, mapping.network.n_timesteps) for item in mapping.layers]
-    crossbars = mapping.n_tiles * hw.tile.pes_per_tile * hw.tile.crossbars_per_pe
+    layers = [_sizes(item, mapping, hw, mapping.network.n_timesteps) for item in mapping.layers]
+    crossbars = mapping.n_chip_tiles * hw.tile.pes_per_tile * hw.tile.crossbars_per_pe
     _array(out, table, hw, crossbars, counts)
-    _arithmetic(out, table, hw, mapping.n_tiles, layers, counts)
-    _memories(out, table, hw, mapping.n_tiles, layers, counts)
-    _transport(out, table, hw, mapping.n_tiles, layers, counts)
+    _arithmetic(out, table, hw, mapping.n_chip_tiles, layers, counts)
+    _memories(out, table, hw, mapping.n_chip_tiles, layers, counts)
+    _global_buffer(out, table, mapping, hw, counts)
+    _transport(out, table, hw, mapping.n_chip_tiles, layers, counts)
     for name, area in out.area_um2.items():
         out.leakage_uW.setdefault(name, area * table.plain("logic", "leakage_uW_per_um2"))
     return out
 
 
-def _sizes(item, hw, steps: int) -> dict:
-    layer, lif, pool = item.layer, item.layer.lif, item.layer.pool
+def _sizes(item, mapping, hw, steps: int) -> dict:
+    layer = item.layer
+    ops = {kind: [op for op in layer.ops if op.kind == kind] for kind in ("lif", "add", "pool")}
+    lifs = [op.node for op in ops["lif"]]
+    bn = layer.ops[0].node
+    values = lambda op: math.prod(op.shape)  # noqa: E731
+    others = [other.layer for other in mapping.layers]
+    read = [
+        op
+        for i, op in enumerate(layer.ops)
+        if any(
+            other.input_signal == (layer.index, i) or any((layer.index, i) in o.residuals for o in other.ops)
+            for other in others
+        )
+    ]
+    waiting = [values(op) * others[signal.layer].ops[signal.op].bits for op in ops["add"] for signal in op.residuals]
     bound = max(int(abs(column).sum()) for group in layer.matrix for column in group.T) * layer.input.code_max
     psum = math.floor(math.log2(bound)) + 2 if bound else 1
     sent_steps = steps if hw.dataflow.loop == "layer_major" else 1
@@ -89,23 +104,25 @@ def _sizes(item, hw, steps: int) -> dict:
     return {
         "psum": psum,
         "code": hw.adc_bits + (item.scheme.n_slices - 1) * hw.crossbar.cell_bits + layer.input.bits,
-        "bn": layer.batch_norm.bn_bits if layer.batch_norm else 0,
-        "bn_memory": 2 * layer.batch_norm.bn_bits * layer.batch_norm.m.size if layer.batch_norm else 0,
-        "m": lif.membrane_bits if lif else 0,
-        "neuron": lif.membrane_bits + lif.guard_bits + 2 if lif else psum + math.ceil(math.log2(steps)),
-        "adds": bin(lif.leak_mul).count("1") + 1 + (lif.reset == "soft") if lif else 1,
-        "compares": 1 if lif else 0,
-        "pool": math.floor(math.log2(pool.kernel**2)) + 1 if pool else 0,
+        "bn": bn.bn_bits if bn else 0,
+        "bn_memory": 2 * bn.bn_bits * bn.m.size * item.n_replicas if bn else 0,
+        "neuron": max((x.membrane_bits + x.guard_bits + 2 for x in lifs), default=0)
+        if layer.ops[-1].kind != "readout"
+        else psum + math.ceil(math.log2(steps)),
+        "adds": max((bin(x.leak_mul).count("1") + 1 + (x.reset == "soft") for x in lifs), default=0)
+        if layer.ops[-1].kind != "readout"
+        else 1,
+        "compares": 1 if lifs else 0,
+        "pool": max((op.bits for op in ops["pool"]), default=0),
+        "residual": max((op.bits for op in ops["add"]), default=0),
+        "waiting": sum(waiting) * sent_steps,
         "input": math.prod(layer.in_shape) * layer.input.bits * (1 if layer.input.static else sent_steps),
         "tiles": len({pe.tile for pe in item.pes}),
         "homes": len({block.home_tile for block in item.blocks}),
-        "membranes": neurons * lif.membrane_bits if lif else 0,
+        "membranes": neurons * sum(x.membrane_bits for x in lifs),
         "held": neurons * psum if held else 0,
-        "register": (lif.membrane_bits if lif else 0) + (psum if held else 0),
-        "sent": math.prod(layer.sent_shape)
-        * (math.floor(math.log2(pool.kernel**2)) + 1 if pool else 1)
-        * sent_steps
-        * (1 if lif else 0),
+        "register": sum(x.membrane_bits for x in lifs) + (psum if held else 0),
+        "sent": sum(values(op) * op.bits for op in read) * sent_steps,
     }
 
 
@@ -149,7 +166,8 @@ def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict],
     row_bits = math.floor(math.log2(hw.crossbar.rows)) + 1
     out.action_fJ["shift_add"] = each("shift_add", lambda x: x["code"] * step / step_bits)
     out.action_fJ["shift_add"] += each("input_count", lambda x: row_bits * add / ref)
-    out.area_um2["pe_accumulator"] = pes * (hw.tile.crossbars_per_pe - 1) * adcs * accumulator_um2
+    lone = hw.tile.crossbars_per_pe == 1
+    out.area_um2["pe_accumulator"] = 0.0 if lone else pes * hw.tile.pe_accumulator_lanes * accumulator_um2
     out.action_fJ["pe_accumulator"] = each("pe_add", lambda x: x["psum"] * (add / ref + register))
     out.area_um2["tile_accumulator"] = n_tiles * hw.tile.accumulator_lanes * accumulator_um2
     out.action_fJ["tile_accumulator"] = each("tile_add", lambda x: x["psum"] * (add / ref + register))
@@ -178,6 +196,8 @@ def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict],
     out.action_fJ["neuron"] = each(
         "neuron_update", lambda x: x["neuron"] * (x["adds"] * add + x["compares"] * compare) / ref
     )
+    out.area_um2["residual_adder"] = lanes * max(x["residual"] for x in layers) * add_um2 / ref
+    out.action_fJ["residual_adder"] = each("residual_add", lambda x: x["residual"] * add / ref)
     out.area_um2["pooling"] = lanes * max(x["pool"] for x in layers) * add_um2 / ref
     out.action_fJ["pooling"] = each("pool_add", lambda x: x["pool"] * add / ref)
 
@@ -198,6 +218,7 @@ def _memories(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], c
     traffic = ("input_buffer_write_bits", "input_buffer_read_bits")
     memory("input_buffer", "input", lambda x: 1, traffic, copies=lambda x: x["tiles"])
     memory("spike_buffer", "sent", per_home, ("spike_buffer_write_bits",))
+    memory("residual_memory", "waiting", per_bank, ("residual_read_bits", "residual_write_bits"))
     if hw.dataflow.loop == "timestep_major":
         memory("membrane_memory", "membranes", per_bank, ("membrane_read_bits", "membrane_write_bits"))
         memory("current_memory", "held", per_bank, ("current_read_bits", "current_write_bits"))
@@ -207,6 +228,17 @@ def _memories(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], c
     accesses = int(counts["membrane_register_bits"].sum())
     out.action_fJ["membrane_memory"] = accesses * table.fJ("logic", "register_fJ_per_bit")
     out.area_um2["current_memory"] = out.action_fJ["current_memory"] = 0.0
+
+
+def _global_buffer(out: Prices, table: Table, mapping, hw, counts) -> None:
+    """An image in each slot; a step of it if the steps differ and come one by one."""
+    node = mapping.network.input
+    steps = mapping.network.n_timesteps if hw.dataflow.loop == "layer_major" and not node.static else 1
+    bits = math.prod(node.shape) * node.bits * steps * hw.global_buffer.slots
+    out.area_um2["global_buffer"] = bits * table.plain("sram", "area_um2_per_bit")
+    out.leakage_uW["global_buffer"] = bits * table.plain("sram", "leakage_uW_per_bit")
+    moved = int(counts["input_load_bits"].sum() + counts["global_buffer_read_bits"].sum())
+    out.action_fJ["global_buffer"] = moved * table.sram_fJ(bits)
 
 
 def _transport(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], counts) -> None:
@@ -223,7 +255,7 @@ def _transport(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], 
     )
     router = table.um2("noc", "router_area_um2") * noc["mesh_ports"] / noc["router_ports"]
     out.area_um2["noc"] = n_tiles * router * hw.noc.flit_bits / noc["router_flit_bits"]
-    hops = int(counts["psum_flit_hops"].sum() + counts["spike_flit_hops"].sum())
+    hops = sum(int(counts[f"{kind}_flit_hops"].sum()) for kind in ("psum", "spike", "input"))
     out.action_fJ["noc"] = hops * hw.noc.flit_bits * table.fJ("noc", "transfer_fJ") / noc["transfer_bits"]
     port = hw.noc.input_bits_per_cycle
     out.area_um2["input_load"] = port * table.um2("logic", "register_area_um2_per_bit")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import designs, networks, random_spikes
+from networks import designs, networks, random_spikes, residual_networks
 from oracles.price_twin import Table, price
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
@@ -38,11 +38,18 @@ def priced_designs(draw):
     hw["neuron"] = {"lanes": draw(st.integers(1, 20)), "memory": {"banks": draw(st.integers(1, 3))}}
     hw["noc"] = {"flit_bits": draw(st.integers(1, 80)), "input_bits_per_cycle": draw(st.integers(1, 80))}
     hw["tile"]["accumulator_lanes"] = draw(st.integers(1, 80))
+    hw["tile"]["pe_accumulator_lanes"] = draw(st.integers(1, 80))
+    hw["global_buffer"] = {"slots": draw(st.integers(1, 3))}
     return HardwareConfig(**hw)
 
 
 @settings(max_examples=100)
-@given(network=networks(), hw=priced_designs(), seed=st.integers(0, 99), vdd_V=st.sampled_from([1.0, 0.9]))
+@given(
+    network=st.one_of(networks(), networks(), residual_networks()),
+    hw=priced_designs(),
+    seed=st.integers(0, 99),
+    vdd_V=st.sampled_from([1.0, 0.9]),
+)
 def _check_every_component(network, hw, seed, vdd_V):
     # Memories of these small networks would all cost what a register costs: move the table down to them.
     raw = technology_data(vdd_V=vdd_V, extrapolation_ratio=1.5, capacities=(8, 64, 256))

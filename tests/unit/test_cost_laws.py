@@ -11,7 +11,9 @@ from spikeloop.simulator.cycle.actions import ACTIONS
 
 DESIGN_KNOBS = [
     ("adc_bits", 4, 6, {"adc", "shift_add"}),
-    ("columns_per_adc", 8, 4, {"column_mux", "adc", "shift_add", "pe_accumulator"}),
+    ("columns_per_adc", 8, 4, {"column_mux", "adc", "shift_add"}),
+    ("pe_accumulator_lanes", 64, 32, {"pe_accumulator"}),
+    ("slots", 2, 3, {"global_buffer"}),
     ("lanes", 16, 32, {"batch_norm", "neuron", "pooling"}),
     ("accumulator_lanes", 64, 32, {"tile_accumulator"}),
     ("banks", 2, 4, {"membrane_memory"}),
@@ -43,7 +45,7 @@ def test_network_knob_moves_its_components_only(knob, a, b, expected):
 def test_timesteps_cost_buffers_in_layer_major_only():
     hw = small_design(loop="layer_major")
     four, three = (prices(small_network(n_timesteps=t), hw) for t in (4, 3))
-    assert moved(four, three) == {"input_buffer", "spike_buffer"}
+    assert moved(four, three) == {"global_buffer", "input_buffer", "spike_buffer"}
     assert sum(four["spike_buffer"]["area_um2"]) * 3 == pytest.approx(sum(three["spike_buffer"]["area_um2"]) * 4)
 
 

@@ -22,6 +22,12 @@ DIMENSIONLESS = {
     "clipped_fraction",
     "input_density",
     "tops",  # 1e12 operations a second
+    "share",  # Bottleneck: of the critical path
+    "planes",  # analytic: mean driven planes of a read
+    "nonzero",  # analytic: share of inputs that are not zero
+    "inside",  # analytic: share of a window that lies on the map
+    "density",
+    "action_counts",  # expected by the analytic mode
     "ci95",  # shares
     "value",  # Accuracy: a share; Entry: its unit ends the name of the field that holds the entry
     "energy_square",  # scaling polynomial, relative
