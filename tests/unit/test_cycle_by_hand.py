@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from oracles.cycle_cases import make_activity, make_hardware, make_network, make_tables
 
-from spikeloop.simulator.cycle.run import Wait, run_cycles, run_tables
+from spikeloop.simulator.cycle.clock import Wait, run_tables
+from spikeloop.simulator.cycle.run import run_cycles
 from spikeloop.simulator.errors import DeadlockError, SimulationError
 from spikeloop.simulator.functional.activity import Activity, LayerActivity
 from spikeloop.simulator.mapping.tiles import map_network
@@ -46,34 +47,46 @@ def rows(program, *per_read):
     return Activity(layers=(layer,), origin="by hand")
 
 
-def test_one_crossbar_three_spikes():
-    """Two reads (2 and 1 spikes) pass the chain; the ADC needs 2 rounds, the accumulator 2 cycles for 2 sums.
+#: Cycles of the input's phase: 4 bits at 2 bits a cycle [0,2), the global buffer [2,3), the interface starts at 3; its
+#: only packet (1 flit: 4 + 16 bits in 64) stays at router (0, 0), so it arrives 1 + 1 edges later.
+INPUT = 5
 
-    input load    4 bits at 2 bits a cycle: cycles 0 and 1; then, counted from the phase's first edge,
-    fetch         [0,1) [1,2)              2 rows x 1 bit over a 2-bit bus
-    read          [1,2) [2,3)
-    convert       [2,4) [4,6)              the second token waits in the queue from edge 3 to edge 4
-    accumulate    [4,6) [6,8)              only the second, the last row group, is sent on
-    neuron        [8,10)                   2 logits, one lane
+
+def test_one_crossbar_three_spikes():
+    """Two reads (2 and 1 spikes) pass the chain; the ADC needs 2 rounds, accumulator, norm and readout 2 cycles each.
+
+    fetch            [0,1) [1,2)           2 rows x 1 bit over a 2-bit bus
+    read             [1,2) [2,3)
+    convert          [2,4) [4,6)           the second token waits in the queue from edge 3 to edge 4
+    pe_accumulate    [4,5) [6,7)           1 crossbar x 2 outputs on 64 lanes
+    bus              [5,6) [7,8)
+    tile_accumulate  [6,8) [8,10)          2 sums, one lane; only the second, the last row group, is sent on
+    norm             [10,12)
+    neuron           [12,14)               2 logits, one lane
     """
     program = one_crossbar()
     trace = run_cycles(program, rows(program, 2, 1))
     names = [UNIT_KINDS[kind] for kind in program.unit_kind]
-    assert names == ["fetch", "read", "convert", "accumulate", "neuron"]
-    assert trace.total_cycles == 2 + 10
-    assert trace.input_load_cycles.tolist() == [2]
-    assert trace.phase_start.tolist() == [[[2]]]
-    assert trace.phase_end.tolist() == [[[12]]]
-    assert trace.image_end.tolist() == [12]
-    assert trace.busy.tolist() == [2, 2, 4, 4, 2]
-    assert trace.stalled.tolist() == [0] * 5
-    assert trace.idle.tolist() == [10, 10, 8, 8, 10]
-    assert trace.tokens.tolist() == [2, 2, 2, 2, 1]
-    assert trace.token_services == 9
-    assert trace.queue_peak.tolist() == [0, 1, 0, 0]
+    assert names == [
+        *("input", "global_buffer", "inject"),
+        *("fetch", "read", "convert", "pe_accumulate", "bus", "tile_accumulate", "norm", "neuron"),
+    ]
+    assert trace.total_cycles == INPUT + 14
+    assert trace.image_start.tolist() == [0]
+    assert trace.phase_start.tolist() == [[[INPUT]]]
+    assert trace.phase_end.tolist() == [[[INPUT + 14]]]
+    assert trace.image_end.tolist() == [INPUT + 14]
+    assert trace.busy.tolist() == [2, 1, 1, 2, 2, 4, 2, 2, 4, 2, 2]
+    assert trace.stalled.tolist() == [0] * 11
+    assert (trace.busy + trace.idle == INPUT + 14).all()
+    assert trace.tokens.tolist() == [1, 1, 1, 2, 2, 2, 2, 2, 2, 1, 1]
+    assert trace.token_services == 17
+    names = [program.unit_name(c) for c in program.channel_dst[trace.queue_peak > 0]]
+    assert names == ["linear0/tile0/convert0"]
     counts = {action: int(count[0]) for action, count in trace.action_counts.items() if count[0]}
     assert counts == {
         "input_load_bits": 4,
+        "global_buffer_read_bits": 4,
         "input_buffer_write_bits": 4,
         "input_buffer_read_bits": 4,
         "crossbar_read": 2,
@@ -87,16 +100,61 @@ def test_one_crossbar_three_spikes():
 
 
 def test_two_images_with_the_same_spikes_in_different_places_take_different_times():
-    """A silent first read is converted in one cycle, and everything behind it starts a cycle earlier.
+    """A silent read is converted in one cycle and has no sums for the tile to add.
 
-    silent second read: convert [2,4) [4,5), accumulate [4,6) [6,8), neuron [8,10): 10 cycles.
-    silent first read:  convert [2,3) [3,5), accumulate [3,5) [5,7), neuron [7,9): 9 cycles.
+    1 + 1 spikes: as above, 14 cycles.
+    2 + 0 spikes: convert [2,4) [4,5), pe_accumulate [4,5) [5,6), bus [5,6) [6,7), tile_accumulate [6,8) [8,9),
+                  norm [9,11), neuron [11,13): 13 cycles.
     """
     program = one_crossbar()
-    assert run_cycles(program, rows(program, 2, 0)).total_cycles == 2 + 10
-    assert run_cycles(program, rows(program, 0, 2)).total_cycles == 2 + 9
+    assert run_cycles(program, rows(program, 1, 1)).total_cycles == INPUT + 14
+    assert run_cycles(program, rows(program, 2, 0)).total_cycles == INPUT + 13
     blind = one_crossbar(skipping="none")
-    assert run_cycles(blind, rows(blind, 0, 2)).total_cycles == 2 + 10
+    assert run_cycles(blind, rows(blind, 2, 0)).total_cycles == INPUT + 14
+
+
+def test_zero_spikes_cost_no_read():
+    program = one_crossbar()
+    counts = run_cycles(program, rows(program, 0, 0)).action_counts
+    for action in ("crossbar_read", "wordline_drive", "cell_read", "adc_conversion", "shift_add", "tile_add"):
+        assert counts[action].tolist() == [0]
+
+
+def three_tiles_in_a_row(header_bits):
+    """12 inputs on 4-row crossbars, one a tile: the sums of tiles 0 and 1 travel to their home, tile 2."""
+    network = make_network(np.random.default_rng(0), [], (12, 1, 1), n_timesteps=1, classes=2, weight_bits=3)
+    hw = make_hardware(
+        crossbar={"rows": 4, "cols": 4, "cell_bits": 2},
+        adc={"kind": "lossless", "columns_per_adc": 1},
+        tile={"pes_per_tile": 1, "crossbars_per_pe": 1, "input_bus_bits": 64, "accumulator_lanes": 64},
+        neuron={"lanes": 2},
+        noc={"flit_bits": 4, "header_bits": header_bits, "router_cycles": 2, "mesh": [3, 1], "placement": "row_major"},
+    )
+    return compile_program(map_network(network, hw), hw)
+
+
+def test_two_flows_share_one_router_output():
+    """Packets of 5 flits from tiles 0 and 1 to tile 2; both pass the link from router 1 to router 2.
+
+    every tile:  fetch [0,1) read [1,2) convert [2,3) pe_accumulate [3,4) bus [4,5) tile_accumulate [5,6)
+    interfaces   [6,11) at tiles 0 and 1; the heads leave at 7
+    link 0-1     tile 0's packet [7,12); its head leaves at 9
+    link 1-2     tile 1's packet [7,12), its head leaves at 9, all of it is there at 14;
+                 tile 0's packet came at 9 and waits: [12,17), head at 14, all of it there at 19
+                 (alone it would have been there at 9 + 2 + 5 = 16)
+    norm         2 neurons on 2 lanes, and 4 foreign sums on 64 lanes: [19,21); readout [21,22)
+    """
+    psum_bits = three_tiles_in_a_row(0).mapping.layers[0].layer.psum_bits
+    program = three_tiles_in_a_row(20 - 2 * psum_bits)
+    senders = np.flatnonzero(program.unit_number < 0)
+    assert program.unit_flits[senders].tolist() == [5, 5]
+    assert program.unit_links[senders].tolist() == [2, 1]
+    trace = run_cycles(program, rows(program, 1, 1, 1))
+    assert int(trace.phase_end[0, 0, 0] - trace.phase_start[0, 0, 0]) == 22
+    links = [u for u in range(program.n_units) if program.unit_name(u).startswith("noc")]
+    assert {program.unit_name(u): int(trace.link_flits[u]) for u in links}["noc/(1,0)-(2,0)"] >= 10
+    assert trace.stalled[links].sum() == 0  # a packet that waits in a router queue holds no lane
+    assert trace.action_counts["psum_flit_hops"].tolist() == [5 * 2 + 5]
 
 
 def test_a_slow_consumer_stalls_its_producer_when_the_queue_has_depth_one():
@@ -180,34 +238,58 @@ def test_a_fork_whose_join_needs_more_copies_than_the_queue_holds_deadlocks():
 def test_a_deadlock_names_the_cycle_of_waits():
     program = one_crossbar()
     # An extra queue from the neuron back to the fetch: nobody can start.
+    (fetch,), (neuron,) = unit(program, "fetch"), unit(program, "neuron")
     looped = dataclasses.replace(
         program,
-        channel_src=np.append(program.channel_src, 4),
-        channel_dst=np.append(program.channel_dst, 0),
+        channel_src=np.append(program.channel_src, neuron),
+        channel_dst=np.append(program.channel_dst, fetch),
+        channel_kind=np.append(program.channel_kind, 0),
         channel_depth=np.append(program.channel_depth, 1),
+        channel_hop=np.append(program.channel_hop, -1),
     )
     with pytest.raises(DeadlockError) as caught:
         run_cycles(looped, rows(program, 2, 1))
     assert str(caught.value) == (
-        "deadlock at cycle 2 (image 0, step 0): "
+        f"deadlock at cycle {INPUT} (image 0, step 0): "
         "linear0/tile0/fetch waits for linear0/tile0/neuron (nothing came); "
-        "linear0/tile0/neuron waits for linear0/tile0/accumulate (nothing came); "
-        "linear0/tile0/accumulate waits for linear0/tile0/convert0 (nothing came); "
+        "linear0/tile0/neuron waits for linear0/tile0/norm (nothing came); "
+        "linear0/tile0/norm waits for linear0/tile0/tile_accumulate (nothing came); "
+        "linear0/tile0/tile_accumulate waits for linear0/tile0/bus (nothing came); "
+        "linear0/tile0/bus waits for linear0/tile0/pe_accumulate0 (nothing came); "
+        "linear0/tile0/pe_accumulate0 waits for linear0/tile0/convert0 (nothing came); "
         "linear0/tile0/convert0 waits for linear0/tile0/read0 (nothing came); "
         "linear0/tile0/read0 waits for linear0/tile0/fetch (nothing came)"
     )
 
 
-@pytest.mark.parametrize(
-    ("loop", "ports", "busy"), [("timestep_major", 1, 18), ("timestep_major", 2, 14), ("layer_major", 1, 6)]
-)
-def test_a_membrane_memory_with_one_port(loop, ports, busy):
+@pytest.mark.parametrize(("loop", "ports", "memory"), [("timestep_major", 1, 3), ("timestep_major", 2, 2)])
+def test_a_membrane_memory_with_one_port_and_two_lanes(loop, ports, memory):
     """4 neurons on 2 lanes need 2 cycles; 4 x 6 membrane bits are 3 words of 8 bits in one bank.
 
-    one port:    3 cycles to read, 3 to write. Step 0 only writes, the last only reads: 5 + 8 + 5 = 18.
-    two ports:   2 cycles each: 4 + 6 + 4 = 14.
-    layer_major: membranes stay in registers: 2 + 2 + 2 = 6.
+    one port:   3 cycles to read, 3 to write. Step 0 only writes, step 1 does both, the last only reads: 3, 6, 3.
+    two ports:  2 cycles each: 2, 4, 2.
+    All steps do the same otherwise, so step 1 is as much longer as the second access.
     """
+    program, trace = membranes(loop, ports)
+    (membrane,), (neuron,) = unit(program, "membrane"), unit(program, "neuron")
+    assert program.step_cycles[membrane].tolist() == [memory, 2 * memory, memory]
+    assert trace.busy[membrane] == 4 * memory
+    assert trace.busy[neuron] == 3 * 2
+    lengths = (trace.phase_end - trace.phase_start)[0, :, 0]
+    assert (lengths - lengths[0]).tolist() == [0, memory, 0]
+    assert trace.action_counts["membrane_read_bits"][0] == 2 * 3 * 8
+    assert trace.action_counts["membrane_write_bits"][0] == 2 * 3 * 8
+    assert trace.action_counts["membrane_register_bits"][0] == 0
+
+
+def test_membranes_stay_in_registers_in_layer_major():
+    program, trace = membranes("layer_major", 1)
+    assert unit(program, "membrane") == []
+    assert trace.action_counts["membrane_read_bits"][0] == 0
+    assert trace.action_counts["membrane_register_bits"][0] == 4 * 6 * 4
+
+
+def membranes(loop, ports):
     rng = np.random.default_rng(0)
     network = make_network(rng, [("linear", 4)], (2, 1, 1), n_timesteps=3)
     nodes = tuple(
@@ -220,14 +302,7 @@ def test_a_membrane_memory_with_one_port(loop, ports, busy):
         dataflow={"loop": loop},
     )
     program = compile_program(map_network(network, hw), hw)
-    trace = run_cycles(program, make_activity(rng, program.mapping, density=0.5))
-    (neuron,) = unit(program, "neuron")
-    assert trace.busy[neuron] == busy
-    assert trace.tokens[neuron] == 3
-    words = {"timestep_major": 2 * 3 * 8, "layer_major": 0}[loop]
-    assert trace.action_counts["membrane_read_bits"][0] == words
-    assert trace.action_counts["membrane_write_bits"][0] == words
-    assert trace.action_counts["membrane_register_bits"][0] == (0 if words else 4 * 6 * 4)
+    return program, run_cycles(program, make_activity(rng, program.mapping, density=1.0))
 
 
 def test_activity_of_another_mapping_is_refused():
