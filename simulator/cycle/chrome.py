@@ -191,7 +191,8 @@ class ChromeTrace:
             if at.size == 0 or int(held.max()) == 0:
                 continue
             room = self._room()
-            self.left_out["cap"] += max(0, int(at.size) - room)
+            if at.size > room:
+                self.left_out["cap"] += int(at.size) - room
             source = self._program.unit_name(int(self._program.channel_src[tables.channel[c]]))
             unit = int(tables.unit[d])
             for edge, depth in zip(at[:room].tolist(), held[:room].tolist(), strict=True):

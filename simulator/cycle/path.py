@@ -39,7 +39,8 @@ class CriticalPath:
     """Walks every phase of a run back from its end; an observer of ``run_cycles``.
 
     Attributes:
-        busy, wait: (units,) cycles of the critical path at which a unit served, or held a token or waited for a slot;
+        busy, wait: (units,) cycles of the critical path at which a unit served (or its packet was under way), or held a
+            token or waited for a slot;
             ``busy.sum() + wait.sum()`` is the length of the run.
         unexplained: cycles without a known cause; they are part of ``wait``.
         overlapped: no barriers: a layer's cycles follow from the path alone.
