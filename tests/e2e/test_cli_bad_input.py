@@ -132,9 +132,34 @@ def test_missing_network_and_missing_data_are_refused(folder: Path, capfd: pytes
     sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo", "--data", "digit")
     assert "'digit'" in sentence
     assert "'digits'" in sentence
-    sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "demo")
-    assert "--data" in sentence
-    assert "--density" in sentence
+
+
+def test_trace_windows_and_files_that_make_no_sense_are_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = ("simulate", "net.safetensors", "--hw", "demo", "--density", "0.1")
+    for more, words in (
+        (("--trace", "t.json", "--trace-cycles", "900000000:900000001"), ("the run has", "cycles; begin below")),
+        (("--trace", "t.json", "--trace-steps", "99:100"), ("time steps; begin below",)),
+        (("--trace", "t.json", "--trace-cycles", "9:3"), ("--trace-cycles 9:3", "0 <= A < B")),
+        (("--trace", "t.json", "--trace-cycles", "ten"), ("expected A:B",)),
+        (("--trace-steps", "0:1"), ("give --trace FILE",)),
+        (("--trace", "t.txt"), (".json", ".gz")),
+        (("--trace", "gone/t.json"), ("cannot be written there",)),
+        (("--timeline", "t.bmp"), (".png",)),
+    ):
+        sentence = _refused(folder, capfd, *base, *more)
+        assert all(word in sentence for word in words), sentence
+        assert not (folder / "t.json").exists()
+
+
+def test_density_files_are_checked(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = ("simulate", "net.safetensors", "--hw", "demo", "--density")
+    (folder / "d.yaml").write_text("conv1: 0.1\nalien: 0.2\n")
+    assert "alien" in _refused(folder, capfd, *base, "d.yaml")
+    (folder / "d.yaml").write_text("conv1: much\n")
+    assert "'much' is no density" in _refused(folder, capfd, *base, "d.yaml")
+    assert "neither a number" in _refused(folder, capfd, *base, "gone.yaml")
 
 
 def test_density_outside_its_range_or_beside_data_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
