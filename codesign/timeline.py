@@ -33,8 +33,8 @@ _LEAST_SHARE = 0.005
 def write_timeline(program: Program, trace: Trace, path: Path) -> None:
     """Draw phases (layer_sequential) or overlapping spans (layer_pipelined) of every layer, image and step.
 
-    A bar is coloured by the kind of unit at which the layer spent most of its cycles on the critical path, grey if its share
-    of the path is below half a percent; the numbers at the right are the shares.
+    A bar is coloured by the kind of unit at which the layer spent most of its cycles on the critical path, grey if its
+    share of the path is below half a percent; the numbers at the right are the shares.
 
     Raises:
         OSError: the file cannot be written.
