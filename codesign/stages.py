@@ -158,6 +158,7 @@ def evaluate_design(job: PointJob) -> PointResult:
     Raises:
         SpikeloopError: the design does not fit the network, or a file is damaged.
     """
+    from spikeloop.simulator.cycle.path import CriticalPath
     from spikeloop.simulator.metrics import to_json
     from spikeloop.simulator.pipeline import evaluate
 
@@ -174,6 +175,7 @@ def evaluate_design(job: PointJob) -> PointResult:
         calibration=_spikes(job.dataset, "train", job.calibration_images, network.input),
         cycle_images=job.cycle_images,
         technology=_technology(hardware.technology),
+        observers=lambda program, _: (CriticalPath(program),),
     )
     correct, metrics = evaluation.correct, to_json(evaluation.metrics)
     _check_finite(metrics)
