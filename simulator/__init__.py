@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import HardwareConfig, load_hardware
     from .cost.technology import load_technology
+    from .cycle.chrome import ChromeTrace
+    from .cycle.path import CriticalPath
     from .errors import SpikeloopError
     from .mapping.tiles import Mapping, map_network
     from .metrics import Metrics
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from .pipeline import Evaluation, evaluate, simulate_density
 
 _HOMES = {
+    "ChromeTrace": ".cycle.chrome",
+    "CriticalPath": ".cycle.path",
     "Evaluation": ".pipeline",
     "HardwareConfig": ".config",
     "Mapping": ".mapping.tiles",
@@ -37,6 +41,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChromeTrace",
+    "CriticalPath",
     "Evaluation",
     "HardwareConfig",
     "Mapping",
