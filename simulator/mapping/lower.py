@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +179,13 @@ def lower_network(network: Network) -> tuple[LoweredLayer, ...]:
         NetworkError: a sum that float64 could not hold exactly; the layer is named.
         MappingError: a graph that tiles cannot compute; the node is named.
     """
-    return _Lowering(network).layers()
+    # A sweep maps one network on many designs; lowering depends on the network alone, which never changes.
+    if network not in _LOWERED:
+        _LOWERED[network] = _Lowering(network).layers()
+    return _LOWERED[network]
+
+
+_LOWERED: WeakKeyDictionary[Network, tuple[LoweredLayer, ...]] = WeakKeyDictionary()
 
 
 class _Lowering:
@@ -187,6 +194,7 @@ class _Lowering:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.weights: list[WeightNode] = []
+        self.matrices: list[IntArray] = []
         self.ops: list[list[Op]] = []
         self.inputs: list[Signal] = []
         self.bounds: list[int] = []
@@ -241,9 +249,11 @@ class _Lowering:
                 f"{MAX_INPUT_BITS} bit planes, so lower stream_bits"
             )
         index = len(self.weights)
-        bound = int(np.abs(weight_matrix(node)).sum(axis=1).max()) * self._format(signal).code_max
+        matrix = weight_matrix(node)
+        bound = int(np.abs(matrix).sum(axis=1).max()) * self._format(signal).code_max
         check_sum_exact(bound, None, self._where(node))
         self.weights.append(node)
+        self.matrices.append(matrix)
         self.inputs.append(signal)
         self.bounds.append(bound)
         norm = Op(
@@ -348,7 +358,7 @@ class _Lowering:
             index=index,
             name=node.name,
             kind="conv" if conv else "linear",
-            matrix=weight_matrix(node),
+            matrix=self.matrices[index],
             weight_bits=node.weight_bits,
             weight_scheme=node.weight_scheme,
             in_shape=self.network.shapes[self.network.sources(node.name)[0].name],
