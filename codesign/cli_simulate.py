@@ -201,6 +201,7 @@ def _print_result(result: dict[str, Any]) -> None:
         ("accuracy", value),
         ("energy", f"{format_si(result['energy_fJ'], 'fJ')} an inference"),
         ("latency", f"{format_si(result['latency_ns'], 'ns')} an image ({result['cycles']} cycles)"),
+        ("interval", f"{format_si(result['interval_ns'], 'ns')} between two images"),
         ("area", format_si(result["area_um2"], "um2")),
         ("EDAP", f"{result['edap_J_s_mm2']:.4g} J s mm2"),
         ("TOPS/W", f"{result['tops_per_W']:.4g}"),
