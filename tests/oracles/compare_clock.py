@@ -227,6 +227,7 @@ def count_programs(seeds):
 if __name__ == "__main__":
     n_tables, n_networks = int(sys.argv[1]), int(sys.argv[2])
     for what, count, n in (("tables", count_tables, n_tables), ("networks", count_programs, n_networks)):
+        seen = count(range(n))  # raises at the first difference
         print(f"{n} random {what}: engine and twin agree on every counter")
-        for case, occurred in sorted(count(range(n)).items()):
+        for case, occurred in sorted(seen.items()):
             print(f"  {occurred:6d}  {case}")
