@@ -10,6 +10,7 @@ import pytest
 from networks import design
 
 from spikeloop.simulator.config import ChipConfig, DataflowConfig, NeuronConfig, NocConfig, TileConfig
+from spikeloop.simulator.cost.workload import workload_of
 from spikeloop.simulator.cycle.run import run_cycles
 from spikeloop.simulator.errors import DeadlockError, MappingError
 from spikeloop.simulator.functional.density import random_activity
@@ -175,3 +176,26 @@ def test_flits_on_links_are_those_of_the_packets():
         assert trace.total_cycles >= trace.link_flits.max()
         at_links = program.unit_kind == KIND["link"]
         assert (trace.busy[at_links] >= trace.link_flits[at_links]).all()
+
+
+def test_buffers_cost_the_slots_of_their_streams():
+    """The stem's 3x3 windows on 6x6 need two rows and three positions, and a row is spare: 21 slots of 1 x 2 bits.
+
+    The add waits with 21 values of both channels (see above), as wide as the stem's currents; what waits to be sent are
+    ``fifo_depth`` packets of a position. In ``layer_sequential`` whole maps of 36 positions are kept instead.
+    """
+    hw = pipelined()
+    program, _ = run(residual_network(), hw)
+    mapping = program.mapping
+    work = workload_of(mapping, hw, program)
+    stem, conv1, conv2 = mapping.layers[:3]
+    assert work.input_memory_bits[0] == len(stem.tiles) * 21 * 2
+    assert work.input_memory_bits[1] == len(conv1.tiles) * 21 * 2 * 1
+    assert len(conv2.home_tiles) == 1
+    assert work.residual_memory_bits.tolist() == [0, 0, 21 * 2 * stem.layer.ops[0].bits, 0]
+    assert work.spike_memory_bits[1] == hw.tile.fifo_depth * 2 * 1
+    barrier = hw.model_copy(update={"dataflow": DataflowConfig()})
+    kept = workload_of(mapping, barrier)
+    assert kept.input_memory_bits[0] == len(stem.tiles) * 36 * 2
+    assert kept.residual_memory_bits.tolist() == [0, 0, 36 * 2 * stem.layer.ops[0].bits, 0]
+    assert kept.spike_memory_bits[1] == 36 * 2 * 1
