@@ -1,0 +1,1 @@
+"""Cell models: how a code is stored, and what a read of it gives."""
