@@ -24,7 +24,7 @@ import numpy as np
 
 from spikeloop.simulator import SpikeTrain, evaluate, map_network
 from spikeloop.simulator.config import CrossbarConfig, HardwareConfig, TileConfig, UniformAdc
-from spikeloop.simulator.functional.crossbar import layer_cells
+from spikeloop.simulator.functional.geometry import layer_cells
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.network.graph import InputNode, LifNode, LinearNode, Network, ReadoutNode, chain_edges
 from spikeloop.simulator.program import compile_program

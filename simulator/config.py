@@ -15,9 +15,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from .adc_config import AdcConfig as AdcConfig
+from .adc_config import LosslessAdc as LosslessAdc
+from .adc_config import UniformAdc as UniformAdc
+from .cells.base import CellModel, IdealCell
 from .errors import ConfigError
 from .spec import Spec, canonical_hash, validate_spec
 from .strict_yaml import read_yaml
+from .wires.config import WiresConfig
 
 Scheme = Literal["differential", "offset"]
 
@@ -27,22 +32,26 @@ MAX_TILES = 65_536
 _MeshSide = Annotated[int, Field(ge=1, le=MAX_TILES)]
 
 
-class IdealCell(Spec):
-    """Cell that stores its code exactly and conducts in proportion to it."""
-
-    kind: Literal["ideal"] = "ideal"
-
-
 class CrossbarConfig(Spec):
-    """Array of ``rows x cols`` cells; a weight is spread over slices and signs of its columns."""
+    """Array of ``rows x cols`` cells; a weight is spread over slices and signs of its columns.
+
+    Attributes:
+        rows_active: wordlines driven in one read; None drives all rows at once.
+        cell: ideal, or a device with its conductances, variation and noise.
+        baseline: what becomes of the current of a cell with code 0: ``subtracted`` before the ADC (a reference column
+            of such cells, taken as exact), or ``kept``, where it takes room in the ADC's range and cancels only
+            between the columns of a differential pair.
+        wires: resistances around the cells; None: ideal conductors.
+    """
 
     rows: int = Field(ge=1, le=4096)
     cols: int = Field(ge=1, le=4096)
     cell_bits: int = Field(default=1, ge=1, le=8)
     scheme: Scheme = "differential"
-    #: Wordlines driven in one read; None drives all rows at once.
     rows_active: int | None = Field(default=None, ge=1)
-    cell: IdealCell = IdealCell()
+    cell: IdealCell | CellModel = IdealCell()
+    baseline: Literal["subtracted", "kept"] = "subtracted"
+    wires: WiresConfig | None = None
 
     @property
     def rows_per_read(self) -> int:
@@ -56,8 +65,29 @@ class CrossbarConfig(Spec):
 
     @property
     def column_sum_max(self) -> int:
-        """Largest column sum of one read in unit-cell counts (design rule 3 of the analog block)."""
-        return self.rows_per_read * ((1 << self.cell_bits) - 1)
+        """Largest column sum of one read in unit-cell counts (design rule 3 of the analog block), rounded up."""
+        return math.ceil(self.rows_per_read * ((1 << self.cell_bits) - 1 + self.offset_counts))
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether column sums are exact integers."""
+        return isinstance(self.cell, IdealCell)
+
+    @property
+    def offset_counts(self) -> float:
+        """What a driven cell of code 0 adds to a column sum, in unit-cell counts."""
+        if isinstance(self.cell, IdealCell) or self.baseline == "subtracted":
+            return 0.0
+        return self.cell.conductance_min_uS / self.cell.unit_uS(self.cell_bits)
+
+    @model_validator(mode="after")
+    def _cell_holds_the_codes(self) -> CrossbarConfig:
+        if isinstance(self.cell, IdealCell):
+            if self.wires is not None:
+                raise ValueError("wires need cells that conduct and cell.kind is ideal; name a device in crossbar.cell")
+        else:
+            self.cell.check_bits(self.cell_bits)
+        return self
 
     @model_validator(mode="after")
     def _rows_active_fits(self) -> CrossbarConfig:
@@ -67,33 +97,6 @@ class CrossbarConfig(Spec):
                 f"allowed 1 to {self.rows}, or leave it out to drive all rows"
             )
         return self
-
-
-class LosslessAdc(Spec):
-    """ADC wide enough for every column sum: lsb = 1 and no clipping, so ``bits`` follows from the crossbar."""
-
-    kind: Literal["lossless"] = "lossless"
-    columns_per_adc: int = Field(default=8, ge=1, le=4096)
-    sample_and_hold: bool = True
-
-
-class UniformAdc(Spec):
-    """ADC of a chosen width: code = clip(floor(S/lsb + 1/2), 0, 2^bits - 1), lsb a power of two a layer.
-
-    ``full_scale`` chooses the lsb: ``max`` reaches the largest possible sum, ``percentile`` the given
-    percentile of the sums seen on calibration spikes, ``calibrated`` minimises the squared error of the
-    sums seen on calibration spikes.
-    """
-
-    kind: Literal["uniform"] = "uniform"
-    bits: int = Field(ge=1, le=14)
-    full_scale: Literal["max", "percentile", "calibrated"] = "calibrated"
-    percentile: float = Field(default=99.9, gt=0, le=100)
-    columns_per_adc: int = Field(default=8, ge=1, le=4096)
-    sample_and_hold: bool = True
-
-
-AdcConfig = Annotated[LosslessAdc | UniformAdc, Field(discriminator="kind")]
 
 
 class TileConfig(Spec):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cells.base import CellModel
 from .config import HardwareConfig
 from .cost.chip import Component
 from .cost.library import COMPONENTS, cost_library
@@ -22,6 +23,7 @@ from .errors import SimulationError
 from .functional.activity import Activity
 from .mapping.tiles import MappedLayer, Mapping
 from .program import UNIT_KINDS, Program
+from .wires.config import WiresConfig
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
@@ -59,6 +61,16 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AdcUse:
+    """Ranges of a layer's ADCs (log2 of their lsb) and shares of conversions that clipped: mean, and worst crossbar."""
+
+    shift_min: int = 0
+    shift_max: int = 0
+    clipped_fraction: float = 0.0
+    clipped_worst: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ComponentMetrics:
     """Share of one component: energy per inference (leakage included), area, how many, busy lane cycles."""
 
@@ -72,6 +84,8 @@ class ComponentMetrics:
 class LayerMetrics:
     """Share of one layer, or of what all layers share (``name`` = "shared").
 
+    ``adc_lsb`` and ``adc_lsb_min`` are the largest and smallest lsb of its ADCs in unit-cell counts,
+    ``clipped_fraction`` the share of conversions that clipped, ``clipped_worst`` that of its worst crossbar.
     ``cycles`` of "shared" are the input load and whatever passes between the layers' phases; ``dense_ops``
     and ``sops`` of "shared" are 0, as are its ADC and density figures.
     """
@@ -85,7 +99,9 @@ class LayerMetrics:
     dense_ops: int
     sops: int
     adc_lsb: int
+    adc_lsb_min: int
     clipped_fraction: float
+    clipped_worst: float
     input_density: float
 
 
@@ -132,8 +148,7 @@ def measure(
     activity: Activity,
     accuracy: Accuracy,
     seed: int,
-    adc_shift: tuple[int, ...],
-    clipped_fraction: tuple[float, ...],
+    adc_use: Sequence[AdcUse],
 ) -> Metrics:
     """Metrics of a run: cycles and action counts times the cost library.
 
@@ -146,8 +161,7 @@ def measure(
         activity: driven rows of the same images.
         accuracy: of the functional run.
         seed: for the record.
-        adc_shift: (layers,) log2 of each layer's ADC lsb.
-        clipped_fraction: (layers,) share of conversions that clipped.
+        adc_use: (layers,) ranges of the ADCs and what they clipped.
 
     Raises:
         ConfigError: an ADC width outside the validity of the technology's fit.
@@ -158,10 +172,10 @@ def measure(
     latency_ns = trace.latency_cycles * hw.cycle_ns
     pipelined = hw.dataflow.order == "layer_pipelined"
     interval_ns = trace.interval_cycles * hw.cycle_ns if pipelined else latency_ns
-    energy_fJ = _exact(_energy_matrix(components, trace, interval_ns))
+    energy_fJ = _exact(_energy_matrix(components, trace, interval_ns, cell_read_fJ(activity, hw)))
     area_um2 = _exact(np.stack([component.layer_area_um2 for component in components]))
     by_component = _by_component(components, energy_fJ, area_um2, _busy_cycles(program, trace))
-    by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_shift, clipped_fraction)
+    by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_use)
     dense_ops = sum(layer.dense_ops for layer in by_layer)
     energy, area = math.fsum(energy_fJ.flat), math.fsum(area_um2.flat)
     tops = dense_ops / (interval_ns * 1000.0)
@@ -187,9 +201,15 @@ def measure(
         by_component=by_component,
         by_layer=by_layer,
         critical_path=trace.path.bottlenecks() if trace.path is not None else (),
-        sources=citations(components, technology),
+        sources=(*citations(components, technology), *_device_sources(hw)),
         warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
     )
+
+
+def _device_sources(hw: HardwareConfig) -> tuple[str, ...]:
+    """Where the numbers of cells and wires come from."""
+    named = (("crossbar.cell", hw.crossbar.cell), ("crossbar.wires", hw.crossbar.wires))
+    return tuple(f"{key}: {spec.source}" for key, spec in named if isinstance(spec, CellModel | WiresConfig))
 
 
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
@@ -265,13 +285,31 @@ def _check_trace(trace: Trace, mapping: Mapping, activity: Activity) -> None:
         )
 
 
-def _energy_matrix(components: Sequence[Component], trace: Trace, interval_ns: float) -> FloatArray:
-    """(components, layers + 1) energy of one inference: actions and leakage."""
+def cell_read_fJ(activity: Activity, hw: HardwareConfig) -> FloatArray:
+    """(layers,) energy of the driven cells of one inference as the functional run measured it; 0 where it did not.
+
+    Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
+    """
+    rounds = 1 if hw.adc.sample_and_hold else hw.adc.columns_per_adc
+    return np.array(
+        [
+            0.0 if layer.read_fJ is None else rounds * layer.read_fJ.sum() / activity.n_images
+            for layer in activity.layers
+        ]
+    )
+
+
+def _energy_matrix(
+    components: Sequence[Component], trace: Trace, interval_ns: float, cells_fJ: FloatArray
+) -> FloatArray:
+    """(components, layers + 1) energy of one inference: actions, cells that conduct, and leakage."""
     leakage_uW = np.stack([component.layer_leakage_uW for component in components])
     energy_fJ = leakage_uW * interval_ns  # uW x ns = fJ
     for row, component in zip(energy_fJ, components, strict=True):
         for action, per_count_fJ in component.action_fJ.items():
             row[:-1] += trace.action_counts[action] * per_count_fJ / trace.n_images
+        if component.name == "crossbar":
+            row[:-1] += cells_fJ
     return energy_fJ
 
 
@@ -317,8 +355,7 @@ def _by_layer(
     trace: Trace,
     energy_fJ: FloatArray,
     area_um2: FloatArray,
-    adc_shift: tuple[int, ...],
-    clipped_fraction: tuple[float, ...],
+    adc_use: Sequence[AdcUse],
 ) -> tuple[LayerMetrics, ...]:
     cycles = _layer_cycles(trace)
     rows = [
@@ -331,8 +368,10 @@ def _by_layer(
             n_tiles=len(mapped.tiles),
             dense_ops=2 * mapped.layer.n_macs * _runs(mapping, i),
             sops=round(_sops(mapped, activity, i)),
-            adc_lsb=2 ** adc_shift[i],
-            clipped_fraction=clipped_fraction[i],
+            adc_lsb=2 ** adc_use[i].shift_max,
+            adc_lsb_min=2 ** adc_use[i].shift_min,
+            clipped_fraction=adc_use[i].clipped_fraction,
+            clipped_worst=adc_use[i].clipped_worst,
             input_density=_input_density(mapped, activity, i),
         )
         for i, mapped in enumerate(mapping.layers)
@@ -347,7 +386,9 @@ def _by_layer(
         dense_ops=0,
         sops=0,
         adc_lsb=0,
+        adc_lsb_min=0,
         clipped_fraction=0.0,
+        clipped_worst=0.0,
         input_density=0.0,
     )
     return (*rows, shared)

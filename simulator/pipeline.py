@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,15 @@ from .cycle.run import Observer, run_cycles
 from .cycle.trace import Trace
 from .errors import DatasetError
 from .functional.activity import Activity
+from .functional.adc import LayerShift
+from .functional.analog import AnalogChip, needs_analog
 from .functional.density import random_activity
 from .functional.outputs import Outputs
 from .functional.run import calibrate_adc, run_functional
 from .limits import check_memory
 from .mapping import tiles
 from .mapping.tiles import map_network
-from .metrics import Accuracy, Metrics, measure, wilson_interval
+from .metrics import Accuracy, AdcUse, Metrics, measure, wilson_interval
 from .network.graph import Network
 from .network.spikes import SpikeTrain
 from .program import Program, compile_program
@@ -48,7 +50,9 @@ def evaluate(
     seed: int,
     calibration: SpikeTrain | None = None,
     cycle_images: int = 1,
-    adc_shift: tuple[int, ...] | None = None,
+    adc_shift: Sequence[LayerShift] | None = None,
+    chip: int = 0,
+    n_threads: int = 1,
     technology: Technology | None = None,
     observers: Callable[[Program, Activity], tuple[Observer, ...]] | None = None,
 ) -> Evaluation:
@@ -59,6 +63,8 @@ def evaluate(
         hw: design.
         spikes: input codes, with labels if accuracy is wanted.
         seed: enters the record and every random draw (ideal hardware draws none).
+        chip: which chip of the design; every chip has cells and ADCs of its own.
+        n_threads: threads of the functional run; the result does not depend on them.
         calibration: images that set the ADC range where it follows from data; default ``spikes`` itself.
         cycle_images: images that the clock runs; energy and latency are their means.
         adc_shift: log2 of every layer's ADC lsb, if already known.
@@ -81,9 +87,19 @@ def evaluate(
         pipelined=hw.dataflow.order == "layer_pipelined",
         recorded=observers is not None,
     )
-    shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes)  # ADC ranges
+    silicon = AnalogChip(hw=hw, seed=seed, chip=chip) if needs_analog(hw) else None
+    shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes, chip=silicon)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
-    outputs = run_functional(network, mapping, hw, spikes, adc_shift=shift, cycle_images=cycle_images)
+    outputs = run_functional(
+        network,
+        mapping,
+        hw,
+        spikes,
+        adc_shift=shift,
+        cycle_images=cycle_images,
+        chip=silicon,
+        n_threads=n_threads,
+    )
     seen = observers(program, outputs.activity) if observers else ()
     trace = run_cycles(program, outputs.activity, seen)  # when it happens
     correct = None if spikes.labels is None else outputs.predictions() == spikes.labels
@@ -96,10 +112,7 @@ def evaluate(
         activity=outputs.activity,
         accuracy=accuracy_of(correct),
         seed=seed,
-        adc_shift=shift,
-        clipped_fraction=tuple(
-            float(c) / n if n else 0.0 for c, n in zip(outputs.clipped, outputs.conversions, strict=True)
-        ),
+        adc_use=adc_use(outputs),
     )
     return Evaluation(metrics=metrics, mapping=mapping, outputs=outputs, trace=trace, correct=correct)
 
@@ -141,10 +154,27 @@ def simulate_density(
         activity=activity,
         accuracy=accuracy_of(None),
         seed=seed,
-        adc_shift=(0,) * len(mapping.layers),
-        clipped_fraction=(0.0,) * len(mapping.layers),
+        adc_use=(AdcUse(),) * len(mapping.layers),
     )
     return Evaluation(metrics=metrics, mapping=mapping, outputs=None, trace=trace, correct=None)
+
+
+def adc_use(outputs: Outputs) -> tuple[AdcUse, ...]:
+    """Ranges of each layer's ADCs and what they clipped."""
+    found = []
+    for shift, conversions, clipped in zip(
+        outputs.adc_shift, outputs.crossbar_conversions, outputs.crossbar_clipped, strict=True
+    ):
+        each = np.divide(clipped, conversions, out=np.zeros(clipped.size), where=conversions > 0)
+        found.append(
+            AdcUse(
+                shift_min=int(np.min(shift)),
+                shift_max=int(np.max(shift)),
+                clipped_fraction=float(clipped.sum() / max(1, conversions.sum())),
+                clipped_worst=float(each.max(initial=0.0)),
+            )
+        )
+    return tuple(found)
 
 
 def accuracy_of(correct: NDArray[np.bool_] | None) -> Accuracy:

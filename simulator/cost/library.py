@@ -74,14 +74,17 @@ def _array(chip: Chip) -> Iterable[Component]:
     cells = chip.n_crossbars * crossbar.rows * crossbar.cols
     # Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
     rounds = 1 if chip.hw.adc.sample_and_hold else chip.hw.adc.columns_per_adc
+    # Cells that conduct are not priced: the functional run adds up the energy of those that were driven.
+    priced = crossbar.is_ideal
     yield chip.logic(
         "crossbar",
         count=chip.n_crossbars,
         area_um2=cells * c.cell_area_um2(technology),
-        action_fJ={"cell_read": chip.everywhere(rounds * c.cell_read_fJ(technology))},
-        formula="area = rows x cols x cell; energy = published array / its cells, for each conducting cell "
-        "(x columns_per_adc without sample-and-hold)",
-        energy=("crossbar.array_read_fJ",),
+        action_fJ={"cell_read": chip.everywhere(rounds * c.cell_read_fJ(technology))} if priced else {},
+        formula="area = rows x cols x cell; energy = "
+        + ("published array / its cells, for each conducting cell" if priced else "V^2 x t x G of the driven cells")
+        + " (x columns_per_adc without sample-and-hold)",
+        energy=("crossbar.array_read_fJ",) if priced else (),
         area=("crossbar.array_area_um2",),
         leaks=0.0,
     )

@@ -19,11 +19,14 @@ class LayerActivity:
         input_ones: (images, runs) int64, input bits that are 1, summed over channels and planes, without
             window overlap: what a spike encoder would send.
         spikes_out: (images, T) int64, spikes that the layer's neurons sent (0 for the classifier).
+        read_fJ: (images, runs) energy of the driven cells, from their conductances; None where cells are ideal and
+            have a price a cell.
     """
 
     active_rows: NDArray[np.uint16]
     input_ones: NDArray[np.int64]
     spikes_out: NDArray[np.int64]
+    read_fJ: NDArray[np.float64] | None = None
 
     @property
     def n_runs(self) -> int:

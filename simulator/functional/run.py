@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Mapping as PyMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -27,12 +30,25 @@ from ..network.graph import (
 )
 from ..network.spikes import SpikeTrain
 from .activity import Activity, LayerActivity
-from .adc import fixed_shift, needs_calibration, shifts_from_histograms
-from .crossbar import layer_histogram, read_layer
+from .adc import (
+    LayerShift,
+    bin_shift,
+    fixed_shift,
+    is_per_crossbar,
+    n_bins,
+    needs_calibration,
+    shifts_from_histograms,
+)
+from .analog import AnalogChip, needs_analog
+from .chip_reads import ChipRun
+from .crossbar import LayerReads, layer_histogram, read_layer
 from .neuron import batch_norm_current, run_lif, stream_current
 from .outputs import Outputs
+from .switches import ALL, NONE, Switches
 
 IntArray = NDArray[np.int64]
+#: Codes of an ADC that never clips: no column sum needs more.
+IDEAL_ADC_BITS = 31
 
 
 @dataclass
@@ -42,10 +58,21 @@ class _Recorder:
     cycle_images: int
     record: bool
     activity: dict[str, LayerActivity] = field(default_factory=dict)
-    conversions: dict[str, int] = field(default_factory=dict)
-    clipped: dict[str, int] = field(default_factory=dict)
+    conversions: dict[str, IntArray] = field(default_factory=dict)
+    clipped: dict[str, IntArray] = field(default_factory=dict)
     spikes: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     membranes: dict[str, IntArray] = field(default_factory=dict)
+
+    def keep_reads(self, mapped: MappedLayer, reads: LayerReads, codes: NDArray[np.integer], n_timesteps: int) -> None:
+        """Counts of a layer, and the activity of the images that the clock will run."""
+        name, kept = mapped.layer.name, self.cycle_images
+        self.conversions[name], self.clipped[name] = reads.conversions, reads.clipped
+        self.activity[name] = LayerActivity(
+            active_rows=reads.active_rows,
+            input_ones=input_ones(codes[:, :kept], mapped.layer.input.bits),
+            spikes_out=np.zeros((kept, n_timesteps), dtype=np.int64),
+            read_fJ=None if reads.read_fJ is None else reads.read_fJ[:kept],
+        )
 
 
 class _Values:
@@ -71,25 +98,32 @@ def run_functional(
     hw: HardwareConfig,
     spikes: SpikeTrain,
     *,
-    adc_shift: tuple[int, ...],
+    adc_shift: Sequence[LayerShift],
     cycle_images: int = 1,
     record: bool = False,
+    chip: AnalogChip | None = None,
+    switches: Switches | PyMapping[str, Switches] = ALL,
+    n_threads: int = 1,
 ) -> Outputs:
     """Logits, activity and conversion counts of a batch.
 
     Args:
         network: what is computed.
         mapping: its crossbars.
-        hw: the design; only crossbar and ADC matter here.
+        hw: the design; only crossbar, ADC and neuron matter here.
         spikes: input codes of B images.
-        adc_shift: (layers,) log2 of each layer's ADC lsb, see ``calibrate_adc``.
+        adc_shift: (layers,) log2 of the lsb of each layer's ADCs, or of each of its crossbars', see ``calibrate_adc``.
         cycle_images: images whose activity is kept for the clock.
         record: keep spikes and membranes of every LIF.
+        chip: the chip that computes; None: chip 0 of seed 0 where the design is not ideal.
+        switches: departures from the ideal that act, in all layers or by name of the layer (others are ideal).
+        n_threads: threads that share the images; the result does not depend on them.
 
     Raises:
         DatasetError: the input codes do not fit the network.
     """
     spikes.check_fits(network)
+    used = chip if chip is not None or not needs_analog(hw) else AnalogChip(hw=hw, seed=0)
     mapped = {item.layer.name: item for item in mapping.layers}
     shift = dict(zip(mapped, adc_shift, strict=True))
     recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=record)
@@ -100,7 +134,15 @@ def run_functional(
         if isinstance(node, ConvNode | LinearNode):
             layer = mapped[node.name]
             read = _layer_codes(layer, inputs[0], network)
-            values.by_name[node.name] = _read(layer, read, hw, shift[node.name], recorder, network.n_timesteps)
+            active = switches if isinstance(switches, Switches) else switches.get(node.name, NONE)
+            run = None if used is None else ChipRun(chip=used, images=spikes.indices, switches=active)
+            lsb = shift[node.name] if active.adc else 0
+            bits = hw.adc_bits if active.adc else IDEAL_ADC_BITS
+            reads = read_layer(
+                layer, read, adc_shift=lsb, adc_bits=bits, run=run, kept=recorder.cycle_images, n_threads=n_threads
+            )
+            recorder.keep_reads(layer, reads, read, network.n_timesteps)
+            values.by_name[node.name] = reads.psum
         else:
             values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
     names = list(mapped)
@@ -109,20 +151,26 @@ def run_functional(
         activity=Activity(
             layers=tuple(_with_output_spikes(mapped[name], recorder) for name in names), origin="measured"
         ),
-        conversions=np.array([recorder.conversions[name] for name in names], dtype=np.int64),
-        clipped=np.array([recorder.clipped[name] for name in names], dtype=np.int64),
-        adc_shift=adc_shift,
+        crossbar_conversions=tuple(recorder.conversions[name] for name in names),
+        crossbar_clipped=tuple(recorder.clipped[name] for name in names),
+        adc_shift=tuple(adc_shift),
         spikes=MappingProxyType(recorder.spikes if record else {}),
         membranes=MappingProxyType(recorder.membranes),
     )
 
 
 def calibrate_adc(
-    network: Network, mapping: Mapping, hw: HardwareConfig, calibration: SpikeTrain | None
-) -> tuple[int, ...]:
-    """Log2 lsb of every layer's ADC; data is used only where the range follows from data.
+    network: Network,
+    mapping: Mapping,
+    hw: HardwareConfig,
+    calibration: SpikeTrain | None,
+    *,
+    chip: AnalogChip | None = None,
+) -> tuple[LayerShift, ...]:
+    """Log2 lsb of every layer's ADCs, or of each crossbar's; data is used only where the range follows from data.
 
-    The column sums are those of ideal conversions upstream.
+    The column sums are those of ideal conversions upstream, and of the chip's own cells if it is given (without read
+    noise): a chip is trimmed once, as it is.
 
     Raises:
         DatasetError: the ADC range needs calibration spikes and there are none, or they do not fit.
@@ -134,15 +182,16 @@ def calibrate_adc(
             f"hardware {hw.name}: adc.full_scale needs calibration images and none were given; "
             "give some, or set full_scale: max"
         )
-    return shifts_from_histograms(column_sum_histograms(network, mapping, hw, calibration), hw)
+    return shifts_from_histograms(column_sum_histograms(network, mapping, hw, calibration, chip=chip), hw)
 
 
 def column_sum_histograms(
-    network: Network, mapping: Mapping, hw: HardwareConfig, spikes: SpikeTrain
+    network: Network, mapping: Mapping, hw: HardwareConfig, spikes: SpikeTrain, *, chip: AnalogChip | None = None
 ) -> tuple[IntArray, ...]:
-    """Counts of every layer's column sums (planes, slices, sums) with ideal conversion upstream.
+    """Counts of every layer's column sums (1 or crossbars, planes, slices, bins) with ideal conversion upstream.
 
-    They depend on the network and on rows, rows_active, cell_bits and scheme, not on the ADC.
+    They depend on the network and on rows, rows_active, cell_bits and scheme, and on the chip's cells; not on the ADC,
+    but for whether it wants them crossbar by crossbar.
     """
     spikes.check_fits(network)
     mapped = {item.layer.name: item for item in mapping.layers}
@@ -150,14 +199,19 @@ def column_sum_histograms(
     codes = spikes.codes if not network.input.static else spikes.codes[None]
     values = _Values(network)
     histograms: dict[str, IntArray] = {}
-    ideal_bits = hw.crossbar.column_sum_max.bit_length()
+    run = None
+    if chip is not None and not hw.crossbar.is_ideal:
+        quiet = dataclasses.replace(ALL, read_noise=False, adc=False)
+        run = ChipRun(chip=chip, images=spikes.indices, switches=quiet)
     for node in network.order():
         inputs = values.inputs_of(node)
         if isinstance(node, ConvNode | LinearNode):
             layer = mapped[node.name]
             read = _layer_codes(layer, inputs[0], network)
-            histograms[node.name] = layer_histogram(layer, read, hw.crossbar.column_sum_max)
-            values.by_name[node.name] = read_layer(layer, read, adc_shift=0, adc_bits=ideal_bits).psum
+            histograms[node.name] = layer_histogram(
+                layer, read, bins=n_bins(hw), scale=bin_shift(hw), per_crossbar=is_per_crossbar(hw), run=run
+            )
+            values.by_name[node.name] = read_layer(layer, read, adc_shift=0, adc_bits=IDEAL_ADC_BITS, kept=0).psum
         else:
             values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
     return tuple(histograms[name] for name in mapped)
@@ -170,25 +224,6 @@ def _layer_codes(mapped: MappedLayer, codes: NDArray[np.integer], network: Netwo
     """
     runs = 1 if mapped.layer.input.static else network.n_timesteps
     return np.broadcast_to(codes, (runs, *codes.shape[1:]))
-
-
-def _read(
-    mapped: MappedLayer,
-    codes: NDArray[np.integer],
-    hw: HardwareConfig,
-    shift: int,
-    recorder: _Recorder,
-    n_timesteps: int,
-) -> IntArray:
-    reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=hw.adc_bits)
-    name, kept = mapped.layer.name, recorder.cycle_images
-    recorder.conversions[name], recorder.clipped[name] = reads.conversions, reads.clipped
-    recorder.activity[name] = LayerActivity(
-        active_rows=reads.active_rows[:kept].copy(),
-        input_ones=input_ones(codes[:, :kept], mapped.layer.input.bits),
-        spikes_out=np.zeros((kept, n_timesteps), dtype=np.int64),
-    )
-    return reads.psum
 
 
 def input_ones(codes: NDArray[np.integer], bits: int) -> IntArray:
@@ -257,5 +292,8 @@ def _with_output_spikes(mapped: MappedLayer, recorder: _Recorder) -> LayerActivi
         spikes = recorder.spikes[lif.name][:, : recorder.cycle_images]
         sent = sent + spikes.sum(axis=(2, 3, 4), dtype=np.int64).T
     return LayerActivity(
-        active_rows=activity.active_rows, input_ones=activity.input_ones, spikes_out=np.asarray(sent, dtype=np.int64)
+        active_rows=activity.active_rows,
+        input_ones=activity.input_ones,
+        spikes_out=np.asarray(sent, dtype=np.int64),
+        read_fJ=activity.read_fJ,
     )

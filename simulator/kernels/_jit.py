@@ -38,5 +38,5 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
 
 
 def kernel(function: F) -> F:
-    """Compile a kernel: cached, numpy error model, no fastmath, no threads."""
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+    """Compile a kernel: cached, numpy error model, no fastmath; it releases the interpreter for other threads."""
+    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))

@@ -1,160 +1,297 @@
-"""Event-driven crossbar reads with an ADC per row group, plane, slice and sign.
+"""Reads of ideal cells: driven rows are added up column by column, every column sum passes an ADC.
 
-Columns are laid out [sign][slice][output], so that the shift-add runs over contiguous outputs. Only rows
-that are driven are touched: cost is proportional to the spikes.
+Only rows that are driven are touched: cost is proportional to the spikes. There are two versions of the conversion.
+The narrow one stays in 16-bit lanes from the sum to the partial sum of a read, which is what makes it fast; the wide
+one takes any number. They give the same integers.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
+from .gather import ReadPlan, accumulate_rows, gather_rows, record_active, vectors_per_block
+
+_HALF = np.uint16(128)
+_EIGHT = np.uint16(8)
+_u16 = np.uint16
 
 
-class ReadPlan(NamedTuple):
-    """Geometry and ADC of one layer's reads.
+class NarrowAdc(NamedTuple):
+    """ADC of each row group and column in 16-bit lanes, (row groups, columns) uint16.
 
-    ``group_start``, ``group_len``: (row groups,) rows of each read; ``group_index``: its slot in the
-    activity record. Columns: ``n_signs * n_slices * n_outputs``. ADC: ``lsb = 1 << adc_shift``, codes up to
-    ``code_max``. ``signed_input``: the top plane counts negative (two's complement).
+    With lsb = 2^j, j <= 8: ``limit`` = largest sum that does not clip, ``scale`` = 2^(8-j), ``weight`` = +-lsb times
+    the place value of the slice, modulo 2^16.
+    code = (min(S, limit) * scale + 128) >> 8 = min(floor(S/lsb + 1/2), code_max).
     """
 
-    group_start: NDArray[np.int64]
-    group_len: NDArray[np.int64]
-    group_index: NDArray[np.int64]
-    n_planes: int
-    signed_input: bool
-    n_signs: int
-    n_slices: int
-    n_outputs: int
-    cell_bits: int
-    adc_shift: int
+    limit: NDArray[np.uint16]
+    scale: NDArray[np.uint16]
+    weight: NDArray[np.uint16]
+
+
+class WideAdc(NamedTuple):
+    """ADC of each row group and column: ``shift`` (row groups, columns) = log2 of its lsb; codes to ``code_max``."""
+
+    shift: NDArray[np.int64]
     code_max: int
 
 
 @kernel
-def _driven_rows(x: NDArray[np.int32], start: int, length: int, plane: int, rows: NDArray[np.int64]) -> int:
-    """Row numbers whose input bit is 1 in ``rows``; returns how many."""
-    count = 0
-    for r in range(start, start + length):
-        rows[count] = r
-        count += (x[r] >> plane) & 1
-    return count
+def _convert_narrow(
+    sums: NDArray[Any],
+    limit: NDArray[np.uint16],
+    scale: NDArray[np.uint16],
+    weight: NDArray[np.uint16],
+    partial: NDArray[np.uint16],
+    over: NDArray[np.uint16],
+) -> None:
+    """Add the codes of one piece to ``partial`` (modulo 2^16), and count in ``over`` which of them clipped.
 
-
-@kernel
-def _column_sums(cells: NDArray[np.uint8], rows: NDArray[np.int64], count: int, sums: NDArray[np.int32]) -> None:
-    """Sum of the cell codes of the driven rows, per column."""
-    sums[:] = 0
-    for i in range(count):
-        row = cells[rows[i]]
-        for c in range(sums.size):
-            sums[c] += row[c]
-
-
-@kernel
-def _shift_add(sums: NDArray[np.int32], plan: ReadPlan, plane: int, psum: NDArray[np.int64]) -> int:
-    """Convert the column sums and add the codes to the partial sums; returns how many codes clipped.
-
-    code = clip(floor(S / 2^j + 1/2), 0, code_max) = min((S + 2^(j-1)) >> j, code_max), S >= 0.
+    Every intermediate is 16 bits wide and the shift is a literal: only then does the compiler use 16-bit lanes.
     """
-    half = (1 << plan.adc_shift) >> 1
-    top_plane = plan.signed_input and plane == plan.n_planes - 1
-    clipped = 0
-    base = 0
-    for sign in range(plan.n_signs):
-        positive = (sign == 0) != top_plane
-        for s in range(plan.n_slices):
-            shift = plan.adc_shift + plane + s * plan.cell_bits
-            for o in range(plan.n_outputs):
-                code = (int(sums[base + o]) + half) >> plan.adc_shift
-                if code > plan.code_max:
-                    code = plan.code_max
-                    clipped += 1
-                if positive:
-                    psum[o] += code << shift
-                else:
-                    psum[o] -= code << shift
-            base += plan.n_outputs
-    return clipped
+    for c in range(partial.size):
+        value = _u16(sums[c])
+        over[c] = _u16(over[c] + _u16(value > limit[c]))
+        value = value if value < limit[c] else limit[c]
+        code = _u16(_u16(_u16(value * scale[c]) + _HALF) >> _EIGHT)
+        partial[c] = _u16(partial[c] + _u16(code * weight[c]))
 
 
 @kernel
-def read_vectors(
-    x: NDArray[np.int32],
-    cells: NDArray[np.uint8],
+def read_narrow(
+    codes: NDArray[Any],
     plan: ReadPlan,
+    cells: NDArray[Any],
+    adc: NarrowAdc,
     psum: NDArray[np.int64],
+    keep: NDArray[np.int64],
     active_rows: NDArray[np.uint16],
-) -> tuple[int, int]:
-    """Partial sums of all vectors through the ADCs, without the digital offset correction.
+    over: NDArray[np.int64],
+    reads: NDArray[np.int64],
+) -> None:
+    """Sums of all vectors through the ADCs.
 
     Args:
-        x: (vectors, rows) int32 input codes.
-        cells: (rows, columns) uint8 cell codes.
-        plan: geometry and ADC.
-        psum: (vectors, outputs) int64, added to.
-        active_rows: (vectors, planes, activity slots) uint16, written.
-
-    Returns:
-        Conversions of driven reads, and how many of them clipped.
+        codes: (images, padded input) codes.
+        plan: geometry.
+        cells: (rows, columns) cell codes, uint8 if every column sum is below 2^8, else uint16.
+        adc: ADCs; the partial sum of one read must lie within +-(2^15 - 1).
+        psum: (images, outputs, positions) int64, written.
+        keep: (images,) place of an image in ``active_rows``, -1 if it is not kept.
+        active_rows: (kept images, positions, planes, activity slots) uint16, written.
+        over: (row groups, columns) int64, conversions that clipped are added.
+        reads: (row groups,) int64, reads that drove a row are added.
     """
-    rows = np.empty(x.shape[1] + 1, dtype=np.int64)
-    sums = np.empty(cells.shape[1], dtype=np.int32)
-    conversions = 0
-    clipped = 0
-    for n in range(x.shape[0]):
+    n_positions, n_groups, n_outputs = plan.origin.size, plan.group_start.size, plan.n_outputs
+    n_vectors, block = codes.shape[0] * n_positions, vectors_per_block(plan)
+    pointer = np.empty((block, n_groups + 1), dtype=np.int32)
+    rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
+    sums = np.empty(cells.shape[1], dtype=cells.dtype)
+    partial = np.empty(n_outputs, dtype=np.uint16)
+    clipped = np.zeros(cells.shape[1], dtype=np.uint16)
+    totals = np.empty((block, n_outputs), dtype=np.int64)
+    for first in range(0, n_vectors, block):
+        last = min(first + block, n_vectors)
+        totals[:] = 0
         for plane in range(plan.n_planes):
-            for g in range(plan.group_start.size):
-                count = _driven_rows(x[n], plan.group_start[g], plan.group_len[g], plane, rows)
-                active_rows[n, plane, plan.group_index[g]] = count
-                if count > 0:
-                    _column_sums(cells, rows, count, sums)
-                    clipped += _shift_add(sums, plan, plane, psum[n])
-                    conversions += sums.size
-    return conversions, clipped
+            gather_rows(codes, plan, plane, first, last, pointer, rows)
+            record_active(plan, plane, first, last, pointer, keep, active_rows)
+            place = plan.weight_gain << plane
+            if plan.signed_input and plane == plan.n_planes - 1:
+                place = -place
+            for g in range(n_groups):
+                clipped[:] = 0
+                driven = 0
+                for n in range(last - first):
+                    if pointer[n, g] == pointer[n, g + 1]:
+                        continue
+                    driven += 1
+                    accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
+                    partial[:] = 0
+                    for begin in range(0, cells.shape[1], n_outputs):
+                        end = begin + n_outputs
+                        _convert_narrow(
+                            sums[begin:end],
+                            adc.limit[g, begin:end],
+                            adc.scale[g, begin:end],
+                            adc.weight[g, begin:end],
+                            partial,
+                            clipped[begin:end],
+                        )
+                    total = totals[n]
+                    for o in range(n_outputs):
+                        total[o] += place * int(np.int16(partial[o]))
+                reads[g] += driven
+                for c in range(clipped.size):
+                    over[g, c] += clipped[c]
+        store_sums(codes, plan, first, last, totals, psum)
 
 
 @kernel
-def histogram_vectors(
-    x: NDArray[np.int32], cells: NDArray[np.uint8], plan: ReadPlan, histogram: NDArray[np.int64]
+def store_sums(
+    codes: NDArray[Any],
+    plan: ReadPlan,
+    first: int,
+    last: int,
+    totals: NDArray[np.int64],
+    psum: NDArray[np.int64],
+) -> None:
+    """Write the sums of a block, (vectors, outputs), to (images, outputs, positions), less the digital offset."""
+    n_positions = plan.origin.size
+    if plan.input_offset != 0:
+        for n in range(last - first):
+            image = codes[(first + n) // n_positions]
+            origin = plan.origin[(first + n) % n_positions]
+            input_sum = 0
+            for r in range(plan.row_offset.size):
+                input_sum += int(image[origin + plan.row_offset[r]])
+            for o in range(plan.n_outputs):
+                totals[n, o] -= plan.input_offset * input_sum
+    for o in range(plan.n_outputs):
+        for n in range(last - first):
+            psum[(first + n) // n_positions, o, plan.position[(first + n) % n_positions]] = totals[n, o]
+
+
+@kernel
+def _convert_wide(
+    sums: NDArray[np.int64],
+    plan: ReadPlan,
+    shift: NDArray[np.int64],
+    code_max: int,
+    place: int,
+    total: NDArray[np.int64],
+    over: NDArray[np.int64],
+) -> None:
+    """Add the codes of one read to ``total``; code = min((S + 2^(j-1)) >> j, code_max), S >= 0."""
+    c = 0
+    for sign in range(plan.n_signs):
+        for s in range(plan.n_slices):
+            step = (place if sign == 0 else -place) << (s * plan.cell_bits)
+            for o in range(plan.n_outputs):
+                code = (sums[c] + ((1 << shift[c]) >> 1)) >> shift[c]
+                if code > code_max:
+                    code = code_max
+                    over[c] += 1
+                total[o] += step * (code << shift[c])
+                c += 1
+
+
+@kernel
+def read_wide(
+    codes: NDArray[Any],
+    plan: ReadPlan,
+    cells: NDArray[np.uint8],
+    adc: WideAdc,
+    psum: NDArray[np.int64],
+    keep: NDArray[np.int64],
+    active_rows: NDArray[np.uint16],
+    over: NDArray[np.int64],
+    reads: NDArray[np.int64],
+) -> None:
+    """Sums of all vectors in 64-bit integers; arguments as for ``read_narrow``."""
+    n_positions, n_groups = plan.origin.size, plan.group_start.size
+    n_vectors, block = codes.shape[0] * n_positions, vectors_per_block(plan)
+    pointer = np.empty((block, n_groups + 1), dtype=np.int32)
+    rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
+    sums = np.empty(cells.shape[1], dtype=np.int64)
+    totals = np.empty((block, plan.n_outputs), dtype=np.int64)
+    for first in range(0, n_vectors, block):
+        last = min(first + block, n_vectors)
+        totals[:] = 0
+        for plane in range(plan.n_planes):
+            gather_rows(codes, plan, plane, first, last, pointer, rows)
+            record_active(plan, plane, first, last, pointer, keep, active_rows)
+            place = plan.weight_gain << plane
+            if plan.signed_input and plane == plan.n_planes - 1:
+                place = -place
+            for g in range(n_groups):
+                for n in range(last - first):
+                    if pointer[n, g] < pointer[n, g + 1]:
+                        reads[g] += 1
+                        accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
+                        _convert_wide(sums, plan, adc.shift[g], adc.code_max, place, totals[n], over[g])
+        store_sums(codes, plan, first, last, totals, psum)
+
+
+@kernel
+def read_exact(
+    codes: NDArray[Any],
+    plan: ReadPlan,
+    weights: NDArray[Any],
+    psum: NDArray[np.int64],
+    keep: NDArray[np.int64],
+    active_rows: NDArray[np.uint16],
+    reads: NDArray[np.int64],
+) -> None:
+    """Sums of all vectors where no conversion rounds or clips: slices and signs are one signed number a weight.
+
+    ``weights`` are (rows, outputs) int32 stored numbers; a sum over all rows must fit int32. The other arguments are
+    those of ``read_narrow``.
+    """
+    n_positions, n_groups = plan.origin.size, plan.group_start.size
+    n_vectors, block = codes.shape[0] * n_positions, vectors_per_block(plan)
+    pointer = np.empty((block, n_groups + 1), dtype=np.int32)
+    rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
+    sums = np.empty(plan.n_outputs, dtype=np.int32)
+    totals = np.empty((block, plan.n_outputs), dtype=np.int64)
+    for first in range(0, n_vectors, block):
+        last = min(first + block, n_vectors)
+        totals[:] = 0
+        for plane in range(plan.n_planes):
+            gather_rows(codes, plan, plane, first, last, pointer, rows)
+            record_active(plan, plane, first, last, pointer, keep, active_rows)
+            place = plan.weight_gain << plane
+            if plan.signed_input and plane == plan.n_planes - 1:
+                place = -place
+            for n in range(last - first):
+                for g in range(n_groups):
+                    reads[g] += int(pointer[n, g] < pointer[n, g + 1])
+                if pointer[n, 0] < pointer[n, n_groups]:
+                    accumulate_rows(weights, rows, pointer[n, 0], pointer[n, n_groups], sums)
+                    total = totals[n]
+                    for o in range(plan.n_outputs):
+                        total[o] += place * int(sums[o])
+        store_sums(codes, plan, first, last, totals, psum)
+
+
+@kernel
+def count_sums(
+    codes: NDArray[Any],
+    plan: ReadPlan,
+    cells: NDArray[Any],
+    sums: NDArray[Any],
+    histogram_index: NDArray[np.int64],
+    scale: int,
+    histogram: NDArray[np.int64],
 ) -> None:
     """Count the column sums of driven reads.
 
     Args:
-        x: (vectors, rows) int32 input codes.
-        cells: (rows, columns) uint8 cell codes.
-        plan: geometry; its ADC is not used.
-        histogram: (planes, slices, largest sum + 1) int64, added to.
+        codes: (images, padded input) codes.
+        plan: geometry; nothing is converted.
+        cells: (rows, columns) cell codes or conductances in unit-cell counts.
+        sums: (columns,) scratch, whose number type the sums are taken in.
+        histogram_index: (row groups, columns) which histogram a column's sums are counted in.
+        scale: log2 of the counts in a bin.
+        histogram: (histograms, planes, slices, bins) int64, added to; sums are rounded and kept within the bins.
     """
-    rows = np.empty(x.shape[1] + 1, dtype=np.int64)
-    sums = np.empty(cells.shape[1], dtype=np.int32)
-    for n in range(x.shape[0]):
+    n_groups, n_bins = plan.group_start.size, histogram.shape[3]
+    n_vectors, block = codes.shape[0] * plan.origin.size, vectors_per_block(plan)
+    pointer = np.empty((block, n_groups + 1), dtype=np.int32)
+    rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
+    for first in range(0, n_vectors, block):
+        last = min(first + block, n_vectors)
         for plane in range(plan.n_planes):
-            for g in range(plan.group_start.size):
-                count = _driven_rows(x[n], plan.group_start[g], plan.group_len[g], plane, rows)
-                if count > 0:
-                    _column_sums(cells, rows, count, sums)
-                    for c in range(sums.size):
-                        histogram[plane, (c // plan.n_outputs) % plan.n_slices, sums[c]] += 1
-
-
-@kernel
-def count_driven_rows(x: NDArray[np.int32], plan: ReadPlan, active_rows: NDArray[np.uint16]) -> None:
-    """Driven rows of every read, for runs without weights.
-
-    Args:
-        x: (vectors, rows) int32 input codes.
-        plan: geometry; its ADC is not used.
-        active_rows: (vectors, planes, activity slots) uint16, written.
-    """
-    for n in range(x.shape[0]):
-        for plane in range(plan.n_planes):
-            for g in range(plan.group_start.size):
-                count = 0
-                for r in range(plan.group_start[g], plan.group_start[g] + plan.group_len[g]):
-                    count += (x[n, r] >> plane) & 1
-                active_rows[n, plane, plan.group_index[g]] = count
+            gather_rows(codes, plan, plane, first, last, pointer, rows)
+            for g in range(n_groups):
+                for n in range(last - first):
+                    if pointer[n, g] < pointer[n, g + 1]:
+                        accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
+                        for c in range(sums.size):
+                            bin_ = min(max(int(np.floor(sums[c] + 0.5)), 0) >> scale, n_bins - 1)
+                            piece = (c // plan.n_outputs) % plan.n_slices
+                            histogram[histogram_index[g, c], plane, piece, bin_] += 1

@@ -8,7 +8,12 @@ from networks import design, networks, one_layer, random_spikes
 
 from spikeloop.simulator.config import UniformAdc
 from spikeloop.simulator.errors import DatasetError
-from spikeloop.simulator.functional.adc import conversion_error, fixed_shift, shifts_from_histograms
+from spikeloop.simulator.functional.adc import (
+    conversion_error,
+    fixed_shift,
+    shift_from_histogram,
+    shifts_from_histograms,
+)
 from spikeloop.simulator.functional.run import calibrate_adc, column_sum_histograms, run_functional
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.spikes import SpikeTrain
@@ -28,9 +33,9 @@ def test_64_one_bit_rows_need_7_bits_to_be_lossless():
 
 def test_calibrated_range_clips_what_is_rare_and_keeps_what_is_common():
     """Sums 0..7 are common, 60 occurs once: with 3 bits, lsb 1 costs 53^2, lsb 16 rounds everything away."""
-    histogram = np.zeros((1, 1, 65), dtype=np.int64)
-    histogram[0, 0, :8] = 1000
-    histogram[0, 0, 60] = 1
+    histogram = np.zeros((1, 1, 1, 65), dtype=np.int64)
+    histogram[0, 0, 0, :8] = 1000
+    histogram[0, 0, 0, 60] = 1
     hw = design(rows=64, cols=4, adc_bits=3)
     assert shifts_from_histograms([histogram], hw) == (0,)
     assert shifts_from_histograms([histogram], design(rows=64, cols=4, adc_bits=3, full_scale="max")) == (4,)
@@ -53,9 +58,9 @@ def test_conversion_error_rounds_to_the_nearest_code_and_weighs_slices_by_their_
 @pytest.mark.parametrize(("percentile", "shift"), [(50.0, 0), (80.0, 0), (80.1, 1), (99.0, 3), (100.0, 4)])
 def test_percentile_range_is_the_smallest_that_reaches_it(percentile, shift):
     """Of 100 sums 80 are 0 to 7 (10 each), then 9, 30 and 64: 3 bits reach 7, 14, 28, 56, 112."""
-    histogram = np.zeros((1, 2, 65), dtype=np.int64)
-    histogram[0, 0, :8] = 10
-    histogram[0, 1, [9, 30, 64]] = [10, 9, 1]
+    histogram = np.zeros((1, 1, 2, 65), dtype=np.int64)
+    histogram[0, 0, 0, :8] = 10
+    histogram[0, 0, 1, [9, 30, 64]] = [10, 9, 1]
     adc = UniformAdc(bits=3, full_scale="percentile", percentile=percentile, columns_per_adc=1)
     hw = design(rows=64, cols=4).model_copy(update={"adc": adc})
     assert shifts_from_histograms([histogram], hw) == (shift,)
@@ -85,7 +90,7 @@ def test_column_sums_are_counted_by_plane_and_slice():
     expected[0, 1, [1, 0]] = 1
     expected[1, 0, [1, 0]] = 1
     expected[1, 1, [1, 0]] = 1
-    assert np.array_equal(histogram, expected)
+    assert np.array_equal(histogram[0], expected)
 
 
 @given(seed=st.integers(0, 50), bits=st.integers(1, 6))
@@ -93,7 +98,7 @@ def test_calibrated_is_never_worse_than_max_on_its_own_data(seed, bits):
     rng = np.random.default_rng(seed)
     histogram = rng.integers(0, 100, size=(1, 2, 65))
     hw = design(rows=64, cols=4, adc_bits=bits)
-    best = shifts_from_histograms([histogram], hw)[0]
+    best = shift_from_histogram(histogram, hw)
     top = 2**bits - 1
     assert conversion_error(histogram, best, top, 1) <= conversion_error(histogram, fixed_shift(hw), top, 1)
 

@@ -22,6 +22,7 @@ from spikeloop.simulator.functional.activity import Activity, LayerActivity
 from spikeloop.simulator.metrics import (
     UNIT_COMPONENT,
     Accuracy,
+    AdcUse,
     Metrics,
     measure,
     paired_interval,
@@ -84,8 +85,7 @@ def of(trace: Trace, mapping, hw: HardwareConfig, program: Program, activity: Ac
         activity=activity,
         accuracy=NO_DATA,
         seed=3,
-        adc_shift=tuple(range(n)),
-        clipped_fraction=(0.25,) * n,
+        adc_use=tuple(AdcUse(shift_max=i, clipped_fraction=0.25) for i in range(n)),
     )
 
 

@@ -1,0 +1,218 @@
+"""One chip of a design: conductances as programmed, their noise, their wires, and the ADCs that read them.
+
+Everything static is a function of (seed, chip, layer, crossbar, row, column); what scatters from read to read of (seed,
+chip, image, step, layer, position, plane, row group, column). The order of computing enters nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from ..cells.base import CellModel
+from ..config import HardwareConfig, UniformAdc
+from ..draws import CellDraws, folded
+from ..kernels.analog import AnalogAdc, AnalogCells, ReadNoise
+from ..kernels.gather import ReadPlan
+from ..kernels.random import TABLE_BITS
+from ..mapping.layout import ColumnLayout, column_layout
+from ..mapping.tiles import MappedLayer
+from .geometry import layer_cells, row_blocks
+from .mismatch import adc_gain_and_offset, adc_thresholds
+from .switches import ALL, Switches
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Quantiles of the normal distribution at the midpoints of 2^16 equal probabilities: cut at 4.33 standard deviations.
+NORMAL_TABLE = ndtri((np.arange(2**TABLE_BITS) + 0.5) / 2**TABLE_BITS).astype(np.float32)
+#: Words that keep the keys of different draws apart.
+_STATIC, _READS, _IMAGES = 1, 2, 3
+#: Largest sum of float32 that is still exact in whole numbers.
+_FLOAT32_EXACT = 2**24
+
+
+def needs_analog(hw: HardwareConfig) -> bool:
+    """Whether any column sum or code depends on the chip: cells that conduct, or ADCs that differ."""
+    return not hw.crossbar.is_ideal or (isinstance(hw.adc, UniformAdc) and not hw.adc.is_ideal)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupCells:
+    """Cells of one convolution group of one replica.
+
+    Attributes:
+        cells: for the kernel, in unit-cell counts.
+        image_sigma: (rows, columns) float32 of the noise that is frozen for an image, None without.
+    """
+
+    cells: AnalogCells
+    image_sigma: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnalogChip:
+    """Chip number ``chip`` of a design. What it programmed is kept, so that many runs of it program once."""
+
+    hw: HardwareConfig
+    seed: int
+    chip: int = 0
+    _held: dict[tuple[int, int, int, Switches], GroupCells] = field(default_factory=dict)
+
+    def group_cells(self, mapped: MappedLayer, group: int, replica: int, switches: Switches = ALL) -> GroupCells:
+        """Cells of a convolution group; column sums are in unit-cell counts, less the baseline if it is subtracted."""
+        key = (mapped.layer.index, group, replica, _cell_switches(switches))
+        if key not in self._held:
+            self._held[key] = self._program(mapped, group, replica, switches)
+        return self._held[key]
+
+    def crossbar_key(self, mapped: MappedLayer, crossbar: int) -> int:
+        """Key of what is static on a crossbar of a layer (replicas counted)."""
+        return folded(_STATIC, self.seed, self.chip, mapped.layer.index, crossbar)
+
+    def read_noise(self, mapped: MappedLayer, images: IntArray, steps: IntArray) -> ReadNoise:
+        """Keys of the reads of image-runs."""
+        key = folded(_READS, self.seed, self.chip, mapped.layer.index)
+        return ReadNoise(table=NORMAL_TABLE, key=np.uint64(key), image=images, step=steps)
+
+    def image_key(self, mapped: MappedLayer, group: int, replica: int, image: int) -> int:
+        """Key of the noise that is frozen while an image is computed."""
+        return folded(_IMAGES, self.seed, self.chip, mapped.layer.index, group, replica, image)
+
+    def adc(
+        self, mapped: MappedLayer, group: int, replica: int, plan: ReadPlan, shift: IntArray, switches: Switches = ALL
+    ) -> AnalogAdc:
+        """ADCs of a convolution group; ``shift`` is (row groups, columns) log2 of their lsb."""
+        layout, blocks = column_layout(mapped, group), row_blocks(mapped, plan)
+        adc = self.hw.adc
+        lsb = 2.0**shift
+        place = 2.0 ** (np.arange(plan.n_slices) * plan.cell_bits)
+        sign = np.repeat([1.0, -1.0][: plan.n_signs], plan.n_slices * plan.n_outputs)
+        weight = lsb * (sign * np.tile(np.repeat(place, plan.n_outputs), plan.n_signs))[None, :]
+        code_max = 2 ** (self.hw.adc_bits if switches.adc else 31) - 1
+        fits = float(code_max) * float(np.abs(weight).sum(axis=1).max()) / plan.n_outputs < _FLOAT32_EXACT
+        gain, offset = np.ones_like(lsb), np.zeros_like(lsb)
+        instance = np.zeros((0, 0), dtype=np.int32)
+        threshold, variance = np.zeros((0, 0), dtype=np.float32), np.zeros((0, 0), dtype=np.float32)
+        if switches.adc and isinstance(adc, UniformAdc) and not adc.is_ideal:
+            local = layout.bitline // adc.columns_per_adc
+            crossbars, position = np.unique(layout.crossbar[blocks], return_inverse=True)
+            position = position.reshape(layout.crossbar[blocks].shape)
+            n_adcs = mapped.cols_per_crossbar // adc.columns_per_adc
+            keys = [self.crossbar_key(mapped, replica * layout.n_crossbars + int(x)) for x in crossbars]
+            tables = [adc_gain_and_offset(adc, key, n_adcs) for key in keys]
+            gain = np.stack([table[0] for table in tables])[position, local]
+            offset = np.stack([table[1] for table in tables])[position, local]
+            if adc.has_thresholds:
+                threshold = np.concatenate([adc_thresholds(adc, key, n_adcs) for key in keys]).astype(np.float32)
+                instance = (position * n_adcs + local).astype(np.int32)
+            if adc.noise_sigma_lsb:
+                variance = ((adc.noise_sigma_lsb * lsb) ** 2).astype(np.float32)
+        return AnalogAdc(
+            scale=(gain / lsb).astype(np.float32),
+            offset=offset.astype(np.float32),
+            variance=variance,
+            weight=weight.astype(np.float32 if fits else np.float64),
+            code_max=code_max,
+            instance=instance,
+            threshold=threshold,
+        )
+
+    def _program(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
+        codes, cell = layer_cells(mapped, group), self.hw.crossbar.cell
+        if not isinstance(cell, CellModel):
+            cells = AnalogCells(codes.astype(np.float32), _no_rows(), np.zeros(codes.shape[0]), _no_pairs())
+            return GroupCells(cells=cells, image_sigma=None)
+        build = _Build(codes.shape, cell, self.hw)
+        layout = column_layout(mapped, group)
+        for row_block in range(mapped.row_blocks):
+            rows = slice(
+                row_block * mapped.rows_per_crossbar,
+                min((row_block + 1) * mapped.rows_per_crossbar, mapped.layer.n_rows),
+            )
+            for crossbar in np.unique(layout.crossbar[row_block]):
+                columns = np.flatnonzero(layout.crossbar[row_block] == crossbar)
+                number = replica * layout.n_crossbars + int(crossbar)
+                self._program_crossbar(mapped, layout, number, codes, rows, columns, switches, build)
+        return build.finished()
+
+    def _program_crossbar(
+        self,
+        mapped: MappedLayer,
+        layout: ColumnLayout,
+        number: int,
+        codes: NDArray[np.uint8],
+        rows: slice,
+        columns: IntArray,
+        switches: Switches,
+        build: _Build,
+    ) -> None:
+        """Program one physical crossbar, padding too, and add what it holds to the group."""
+        shape = (mapped.rows_per_crossbar, mapped.cols_per_crossbar)
+        physical, used = np.zeros(shape, dtype=np.uint8), rows.stop - rows.start
+        bitlines = layout.bitline[columns]
+        physical[:used, bitlines] = codes[rows, columns]
+        cell, cell_bits = build.cell, self.hw.crossbar.cell_bits
+        if switches.programming:
+            draws = CellDraws(key=self.crossbar_key(mapped, number), rows=shape[0], cols=shape[1])
+            conductance = cell.programmed_uS(physical, cell_bits, draws)
+        else:
+            conductance = cell.target_uS(physical, cell_bits)
+        build.add(conductance, rows, columns, bitlines, read_noise=switches.read_noise)
+
+
+class _Build:
+    """Arrays of a convolution group while its crossbars are programmed; private to this module."""
+
+    def __init__(self, shape: tuple[int, ...], cell: CellModel, hw: HardwareConfig) -> None:
+        self.cell = cell
+        self.values = np.zeros(shape, dtype=np.float32)
+        self.variance: NDArray[np.float32] | None = None
+        self.image_sigma: NDArray[np.float32] | None = None
+        self.row_fJ = np.zeros(shape[0])
+        self.pulse_fJ = cell.read_voltage_V**2 * cell.read_time_ns
+        self.unit_uS = cell.unit_uS(hw.crossbar.cell_bits)
+        self.base_uS = cell.conductance_min_uS if hw.crossbar.baseline == "subtracted" else 0.0
+
+    def add(
+        self, conductance_uS: FloatArray, rows: slice, columns: IntArray, bitlines: IntArray, *, read_noise: bool
+    ) -> None:
+        """Take over a crossbar of conductances (rows, cols)."""
+        used = rows.stop - rows.start
+        self.values[rows, columns] = (conductance_uS[:used, bitlines] - self.base_uS) / self.unit_uS
+        self.row_fJ[rows] += conductance_uS[:used].sum(axis=1) * self.pulse_fJ
+        if not read_noise:
+            return
+        sigma, frozen = self.cell.read_sigma_uS(conductance_uS), self.cell.image_sigma_uS(conductance_uS)
+        if sigma is not None:
+            if self.variance is None:
+                self.variance = np.zeros_like(self.values)
+            self.variance[rows, columns] = (sigma[:used, bitlines] / self.unit_uS) ** 2
+        if frozen is not None:
+            if self.image_sigma is None:
+                self.image_sigma = np.zeros_like(self.values)
+            self.image_sigma[rows, columns] = frozen[:used, bitlines] / self.unit_uS
+
+    def finished(self) -> GroupCells:
+        """What was taken over."""
+        variance = _no_rows() if self.variance is None else self.variance
+        cells = AnalogCells(self.values, variance, self.row_fJ, _no_pairs())
+        return GroupCells(cells=cells, image_sigma=self.image_sigma)
+
+
+def _cell_switches(switches: Switches) -> Switches:
+    """The part of the switches that cells depend on."""
+    return Switches(
+        programming=switches.programming, read_noise=switches.read_noise, wires=switches.wires, adc=True, neuron=True
+    )
+
+
+def _no_rows() -> NDArray[np.float32]:
+    return np.zeros((0, 0), dtype=np.float32)
+
+
+def _no_pairs() -> FloatArray:
+    return np.zeros((0, 0))
