@@ -42,11 +42,16 @@ def validate_spec(cls: type[SpecT], value: Any, *, where: str) -> SpecT:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        # A misspelt key is also a missing one: the misspelling is what the reader can see.
-        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
-        rest = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise ConfigError(f"{where}: {_sentence(cls, first)}{rest}") from None
+        raise ConfigError(f"{where}: {problem_sentence(cls, error)}") from None
+
+
+def problem_sentence(cls: type[BaseModel], error: ValidationError) -> str:
+    """The first problem of a failed validation as one sentence, and how many more there are."""
+    details = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the misspelling is what the reader can see.
+    first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
+    rest = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{_sentence(cls, first)}{rest}"
 
 
 def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:

@@ -82,6 +82,20 @@ class CellModel(Spec):
             draws: random numbers of these cells.
         """
 
+    def write_pulses(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> NDArray[np.int64]:
+        """Write-verify iterations (rows, cols) that programming each cell took; 1 where nothing is verified."""
+        del cell_bits, draws
+        return np.ones(codes.shape, dtype=np.int64)
+
+    def expected_pulses(self, cell_bits: int) -> FloatArray:
+        """Mean of ``write_pulses`` of a cell with each code, shape (2^cell_bits,), in closed form."""
+        return np.ones(2**cell_bits, dtype=np.float64)
+
+    @property
+    def read_gain_ratio(self) -> float:
+        """Gain of the periphery that ``programmed_uS`` holds already; a read draws that much less current."""
+        return 1.0
+
     def read_sigma_uS(self, conductance_uS: FloatArray) -> FloatArray | None:
         """Standard deviation of the white Gaussian noise of one read of each cell; None: no such noise."""
         del conductance_uS
