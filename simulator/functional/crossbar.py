@@ -112,20 +112,21 @@ def layer_histogram(
 
     With a chip the sums are those of its cells, without read noise; all positions are read by its first replica.
     """
-    layer = mapped.layer
+    layer, n_slices = mapped.layer, mapped.scheme.n_slices
     n_histograms = column_layout(mapped, 0).n_crossbars if per_crossbar else 1
-    histogram = np.zeros((n_histograms, layer.input.n_planes, mapped.scheme.n_slices, bins), dtype=np.int64)
+    histogram = np.zeros((n_histograms, layer.input.n_planes, n_slices, bins), dtype=np.int64)
     flat = padded_codes(layer, codes)
     for group in range(layer.n_groups):
         plan = read_plan(mapped, group)
-        if run is None:
-            cells: NDArray[Any] = layer_cells(mapped, group)
-            sums: NDArray[Any] = np.empty(cells.shape[1], dtype=np.int64)
-        else:
+        cells: NDArray[Any] = layer_cells(mapped, group)
+        sums: NDArray[Any] = np.empty(cells.shape[1], dtype=np.int32)
+        if run is not None:
             cells = run.chip.group_cells(mapped, group, 0, run.switches).cells.values
             sums = np.empty(cells.shape[1], dtype=np.float32)
-        index = column_layout(mapped, group).crossbar[row_blocks(mapped, plan)]
-        count_sums(flat, plan, cells, sums, index if per_crossbar else np.zeros_like(index), scale, histogram)
+        crossbar = column_layout(mapped, group).crossbar[row_blocks(mapped, plan)]
+        piece = np.tile(np.repeat(np.arange(n_slices), plan.n_outputs), plan.n_signs)
+        place = (crossbar * layer.input.n_planes * n_slices * per_crossbar + piece[None, :]) * bins
+        count_sums(flat, plan, cells, sums, place, n_slices * bins, scale, bins, histogram.reshape(-1))
     return histogram
 
 

@@ -40,3 +40,8 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
 def kernel(function: F) -> F:
     """Compile a kernel: cached, numpy error model, no fastmath; it releases the interpreter for other threads."""
     return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+
+
+def inlined(function: F) -> F:
+    """Compile a piece of a kernel into its callers: only then are loops over slices of arrays vectorised well."""
+    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")(function))

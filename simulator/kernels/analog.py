@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .crossbar import store_sums
 from .gather import ReadPlan, accumulate_rows, gather_rows, record_active, vectors_per_block
 from .random import fill_indices, mixed
@@ -65,7 +65,7 @@ class ReadNoise(NamedTuple):
     step: NDArray[np.int64]
 
 
-@kernel
+@inlined
 def _add_noise(
     sums: NDArray[np.float32], variance: NDArray[np.float32], table: NDArray[np.float32], indices: NDArray[np.uint32]
 ) -> None:
@@ -84,7 +84,7 @@ def _code_of(u: float, threshold: NDArray[np.float32]) -> int:
     return code
 
 
-@kernel
+@inlined
 def _convert(
     sums: NDArray[np.float32],
     scale: NDArray[np.float32],

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .gather import ReadPlan, accumulate_rows, gather_rows, record_active, vectors_per_block
 
 _HALF = np.uint16(128)
@@ -40,7 +40,7 @@ class WideAdc(NamedTuple):
     code_max: int
 
 
-@kernel
+@inlined
 def _convert_narrow(
     sums: NDArray[Any],
     limit: NDArray[np.uint16],
@@ -258,14 +258,22 @@ def read_exact(
         store_sums(codes, plan, first, last, totals, psum)
 
 
+@inlined
+def _to_bins(sums: NDArray[Any], scale: int, n_bins: int, bins: NDArray[np.int32]) -> None:
+    for c in range(sums.size):
+        bins[c] = min(max(np.int32(np.floor(sums[c] + np.float32(0.5))), 0) >> scale, n_bins - 1)
+
+
 @kernel
 def count_sums(
     codes: NDArray[Any],
     plan: ReadPlan,
     cells: NDArray[Any],
     sums: NDArray[Any],
-    histogram_index: NDArray[np.int64],
+    place: NDArray[np.int64],
+    plane_stride: int,
     scale: int,
+    n_bins: int,
     histogram: NDArray[np.int64],
 ) -> None:
     """Count the column sums of driven reads.
@@ -274,24 +282,27 @@ def count_sums(
         codes: (images, padded input) codes.
         plan: geometry; nothing is converted.
         cells: (rows, columns) cell codes or conductances in unit-cell counts.
-        sums: (columns,) scratch, whose number type the sums are taken in.
-        histogram_index: (row groups, columns) which histogram a column's sums are counted in.
+        sums: (columns,) scratch, whose number type the sums are taken in: int32 or float32.
+        place: (row groups, columns) where in ``histogram`` the bins of a column's sums of plane 0 begin.
+        plane_stride: entries between the bins of two planes.
         scale: log2 of the counts in a bin.
-        histogram: (histograms, planes, slices, bins) int64, added to; sums are rounded and kept within the bins.
+        n_bins: bins of one histogram; sums are rounded and kept within them.
+        histogram: flat, int64, added to.
     """
-    n_groups, n_bins = plan.group_start.size, histogram.shape[3]
+    n_groups = plan.group_start.size
     n_vectors, block = codes.shape[0] * plan.origin.size, vectors_per_block(plan)
     pointer = np.empty((block, n_groups + 1), dtype=np.int32)
     rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
+    bins = np.empty(sums.size, dtype=np.int32)
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             for g in range(n_groups):
+                begin = place[g] + plane * plane_stride
                 for n in range(last - first):
                     if pointer[n, g] < pointer[n, g + 1]:
                         accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
-                        for c in range(sums.size):
-                            bin_ = min(max(int(np.floor(sums[c] + 0.5)), 0) >> scale, n_bins - 1)
-                            piece = (c // plan.n_outputs) % plan.n_slices
-                            histogram[histogram_index[g, c], plane, piece, bin_] += 1
+                        _to_bins(sums, scale, n_bins, bins)
+                        for c in range(bins.size):
+                            histogram[begin[c] + bins[c]] += 1

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 
 
 class ReadPlan(NamedTuple):
@@ -131,7 +131,7 @@ def count_driven_rows(
             record_active(plan, plane, first, last, pointer, keep, active_rows)
 
 
-@kernel
+@inlined
 def accumulate_rows(cells: NDArray[Any], rows: NDArray[np.int32], first: int, last: int, sums: NDArray[Any]) -> None:
     """Column sums of the driven rows ``rows[first:last]``, at least one, in the number type of ``sums``.
 
