@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ..errors import ConfigError
-from ..spec import Spec, validate_spec
+from ..spec import Spec, problem_sentence, validate_spec
 from ..strict_yaml import read_yaml
+from .base import CellModel, IdealCell
+from .kinds import cell_class, cell_kinds
 
 Status = Literal["read", "derived", "doubted", "assumption"]
 
@@ -63,8 +66,8 @@ class DeviceFile(Spec):
 _HEADER = ("schema_version", "name", "kind", "source")
 
 
-def read_device(name_or_path: str) -> DeviceFile:
-    """Device file by path or by the name of a shipped one.
+def read_device(name_or_path: str) -> tuple[Path, DeviceFile]:
+    """Device file by path or by the name of a shipped one, and where it lies.
 
     Raises:
         ConfigError: no such file, not strict YAML, or a number without a source; one sentence.
@@ -84,24 +87,62 @@ def read_device(name_or_path: str) -> DeviceFile:
                 f"{path}: {name}: got {value!r}; a number of a device file stands with its source, "
                 f"{{value: ..., source: ..., year: ..., status: ...}}"
             )
-    return validate_spec(DeviceFile, {**header, "entries": entries, "words": words}, where=str(path))
+    return path, validate_spec(DeviceFile, {**header, "entries": entries, "words": words}, where=str(path))
 
 
-def preset_values(value: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the device file that ``value["preset"]`` names, replaced by the other fields of ``value``.
+def load_cell(value: dict[str, Any]) -> CellModel | IdealCell:
+    """Cell of a mapping: ``{preset: NAME or FILE, field: value, ...}`` or ``{kind: ..., field: value, ...}``.
+
+    Fields beside ``preset`` replace those of the device file; the result holds every number, and its ``source``
+    names the fields that were replaced.
 
     Raises:
         ConfigError: one sentence.
     """
-    changes = {name: field for name, field in value.items() if name != "preset"}
+    if "preset" in value:
+        return _from_preset(value)
+    if "kind" not in value and value:
+        raise ConfigError(
+            f"'{next(iter(value))}' without a cell; name a model by kind, or a device file by preset "
+            f"(shipped: {', '.join(device_names())})"
+        )
+    kind = value.get("kind", "ideal")
+    if not isinstance(kind, str):
+        raise ConfigError(f"kind: got {kind!r}; allowed: {', '.join(cell_kinds())}")
+    return _validated(cell_class(kind), value)
+
+
+def device_names() -> list[str]:
+    """Devices that ship in ``hwconfigs/devices``."""
+    from ..config import shipped_files
+
+    return list(shipped_files("devices"))
+
+
+def _from_preset(value: dict[str, Any]) -> CellModel | IdealCell:
     preset = value["preset"]
     if not isinstance(preset, str) or not preset:
         raise ConfigError(f"preset: got {preset!r}; expected the name of a device or the path of a device file")
-    device = read_device(preset)
+    path, device = read_device(preset)
+    try:
+        cls = cell_class(device.kind)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    shipped = validate_spec(cls, device.values(), where=str(path))
+    changes = {name: field for name, field in value.items() if name != "preset"}
     if changes.get("kind", device.kind) != device.kind:
         raise ConfigError(f"kind={changes['kind']!r} and preset '{preset}' is of kind '{device.kind}'; leave one out")
-    fields = {**device.values(), **changes}
     replaced = sorted(name for name in changes if name not in ("kind", "source"))
+    if not changes:
+        return shipped
+    fields = {**device.values(), **changes}
     if replaced and "source" not in changes:
         fields["source"] = f"{fields['source']} (replaced: {', '.join(replaced)})"
-    return fields
+    return _validated(cls, fields)
+
+
+def _validated(cls: type[CellModel] | type[IdealCell], fields: dict[str, Any]) -> CellModel | IdealCell:
+    try:
+        return cls.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(problem_sentence(cls, error)) from None

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ..draws import CellDraws
 from .base import FloatArray
 from .spread import Distribution, Spread, expected_writes, fitted_sigma_uS, write_verified
-from .stored import Coefficients, Ratio, StoredCell, Stream
+from .stored import Coefficients, Ratio, ReadTime, StoredCell, Stream
 
 
 class RramCell(StoredCell):
@@ -38,6 +38,7 @@ class RramCell(StoredCell):
         sigma_reference_uS: conductance that both polynomials are written for; they hold their end values outside.
         programming_scale_ratio, relaxation_scale_ratio: knobs for a sweep; 0 turns the spread off.
         write_iterations, write_tolerance_uS: write-verify; both or neither.
+        time_s: time from programming to reading.
         relaxation_sigma_uS: coefficients of P; None: no relaxation.
         relaxation_growth_ratio: growth of its deviation a decade of time, relative to P.
         retention_exponent: loss of the mean.
@@ -54,6 +55,7 @@ class RramCell(StoredCell):
     programming_scale_ratio: Ratio = 1.0
     write_iterations: int | None = Field(default=None, ge=1, le=10_000)
     write_tolerance_uS: float | None = Field(default=None, gt=0)
+    time_s: ReadTime = 0.0
     relaxation_sigma_uS: Coefficients | None = None
     relaxation_start_s: float | None = Field(default=None, gt=0)
     relaxation_growth_ratio: Ratio = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import IntEnum
 from typing import Annotated
 
@@ -16,8 +17,8 @@ Ratio = Annotated[float, Field(ge=0, le=10)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 #: Coefficients of a polynomial, lowest power first; YAML has lists, records have tuples.
 Coefficients = Annotated[tuple[float, ...], Field(min_length=1, max_length=8, strict=False)]
-#: Longest time after programming: 100 years.
-MAX_TIME_S = 3.2e9
+#: From programming to reading, at most 100 years.
+ReadTime = Annotated[float, Field(ge=0, le=3.2e9)]
 
 
 class Stream(IntEnum):
@@ -28,15 +29,15 @@ class Stream(IntEnum):
     STUCK = 2
     AGE = 3
     THRESHOLD = 4
+    DRIFT = 5
 
 
 class StoredCell(CellModel):
-    """Cell that is programmed once and read at ``time_s``.
+    """Cell with stuck-at faults and read noise; ``_written_uS`` and ``_aged_uS`` say the rest.
 
     Attributes:
         stuck_off_fraction, stuck_on_fraction: cells that conduct ``conductance_min_uS`` or ``conductance_max_uS``
             whatever is written.
-        time_s: time from programming to reading.
         read_noise_ratio, read_noise_uS: white noise of one read, in proportion to the conductance and constant; the
             two are independent.
         image_noise_ratio: slow (1/f) noise, frozen while one image is computed, in proportion to the conductance.
@@ -44,13 +45,12 @@ class StoredCell(CellModel):
 
     stuck_off_fraction: Fraction = 0.0
     stuck_on_fraction: Fraction = 0.0
-    time_s: float = Field(default=0.0, ge=0, le=MAX_TIME_S)
     read_noise_ratio: Ratio = 0.0
     read_noise_uS: float = Field(default=0.0, ge=0)
     image_noise_ratio: Ratio = 0.0
 
     @model_validator(mode="after")
-    def _stuck_cells_are_some(self) -> StoredCell:
+    def _stuck_one_way(self) -> StoredCell:
         if self.stuck_off_fraction + self.stuck_on_fraction > 1.0:
             raise ValueError(
                 f"stuck_off_fraction={self.stuck_off_fraction} and stuck_on_fraction={self.stuck_on_fraction} are "
@@ -59,21 +59,21 @@ class StoredCell(CellModel):
         return self
 
     def programmed_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
-        """Conductances (rows, cols) at ``time_s``; stuck cells neither scatter nor age."""
+        """Conductances (rows, cols) when read, times ``read_gain_ratio``; stuck cells neither scatter nor age."""
         written = self._written_uS(self.target_uS(codes, cell_bits), draws)
         aged = np.maximum(self._aged_uS(written, draws), 0.0)
-        if self.stuck_off_fraction == 0.0 and self.stuck_on_fraction == 0.0:
-            return aged
-        u = draws.uniform(Stream.STUCK)
-        aged = np.where(u < self.stuck_off_fraction, self.conductance_min_uS, aged)
-        return np.where(u > 1.0 - self.stuck_on_fraction, self.conductance_max_uS, aged)
+        if self.stuck_off_fraction > 0.0 or self.stuck_on_fraction > 0.0:
+            u = draws.uniform(Stream.STUCK)
+            aged = np.where(u < self.stuck_off_fraction, self.conductance_min_uS, aged)
+            aged = np.where(u > 1.0 - self.stuck_on_fraction, self.conductance_max_uS, aged)
+        return np.asarray(aged * self.read_gain_ratio, dtype=np.float64)
 
+    @abstractmethod
     def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
         """Conductances right after programming."""
-        raise NotImplementedError
 
     def _aged_uS(self, written_uS: FloatArray, draws: CellDraws) -> FloatArray:
-        """Conductances at ``time_s``."""
+        """Conductances when they are read."""
         del draws
         return written_uS
 

@@ -40,6 +40,9 @@ DIMENSIONLESS = {
     "extrapolation_ratio",
 }
 
+#: Last part of a name that says that there is no unit.
+DIMENSIONLESS_SUFFIXES = ("_ratio", "_fraction", "_exponent")
+
 
 def _all_modules() -> None:
     for module in pkgutil.walk_packages(spikeloop.simulator.__path__, "spikeloop.simulator."):
@@ -104,7 +107,9 @@ def test_every_float_names_its_unit(cls):
     unnamed = [
         name
         for name in _float_fields(cls)
-        if not name.startswith("_") and name not in DIMENSIONLESS and not name.endswith(UNIT_SUFFIXES)
+        if not name.startswith("_")
+        and name not in DIMENSIONLESS
+        and not name.endswith((*UNIT_SUFFIXES, *DIMENSIONLESS_SUFFIXES))
     ]
     assert unnamed == [], f"{cls.__qualname__}: floats without a unit in their name"
 
