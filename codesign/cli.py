@@ -177,11 +177,26 @@ def simulate(
     timeline: Annotated[
         Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="Draw when each layer worked.")
     ] = None,
+    chips: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Chips of the design: spread and yield of the accuracy.")
+    ] = 1,
+    yield_at: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Accuracy of a good chip; default: a hundredth below ideal hardware."),
+    ] = None,
+    attribution: Annotated[
+        bool, typer.Option(help="With --chips: also run every non-ideality alone, layer by layer.")
+    ] = True,
+    crossbars: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write ADC range and clipped mass of every crossbar.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of the functional run.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random draw.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also keep the result and its run record here.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Accuracy, latency, energy and area of one network on one accelerator."""
+    from .cli_chips import ChipRequest
     from .cli_simulate import simulate_network
     from .cli_trace import TraceRequest
 
@@ -198,6 +213,9 @@ def simulate(
         clock_images=clock_images,
         trace=TraceRequest(
             trace=trace, cycles=trace_cycles, steps=trace_steps, max_events=trace_events, timeline=timeline
+        ),
+        chips=ChipRequest(
+            chips=chips, yield_at=yield_at, attribution=attribution, threads=threads, crossbars=crossbars
         ),
     )
 

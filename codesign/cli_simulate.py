@@ -15,6 +15,7 @@ from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.units import format_si
 
 from . import cli_output as output
+from .cli_chips import ChipRequest, show_chips
 from .cli_trace import TraceRequest, Watcher, read_density
 from .run_record import RECORD_FILE, read_record, run_record, write_record
 
@@ -38,6 +39,7 @@ def simulate_network(
     as_json: bool,
     clock_images: int = 1,
     trace: TraceRequest | None = None,
+    chips: ChipRequest | None = None,
 ) -> int:
     """Body of the command; returns the exit code.
 
@@ -52,7 +54,9 @@ def simulate_network(
 
     request = trace if trace is not None else TraceRequest()
     request.check()
+    wanted = chips if chips is not None else ChipRequest()
     given = read_density(density)
+    wanted.check(has_data=given is None)
     network, hw = load_network(path), load_hardware(hw_name)
     if given is not None and (data is not None or images is not None):
         raise ConfigError("--density draws random spikes, so it takes neither --data nor --images; leave out one side")
@@ -67,11 +71,15 @@ def simulate_network(
         "density": dict(given) if isinstance(given, Mapping) else given,
         "seed": seed,
         "clock_images": clock_images,
+        "chips": wanted.chips,
+        "yield_at": wanted.yield_at,
+        "attribution": wanted.attribution,
     }
     key = canonical_hash(asked)
     if out is not None:
         _refuse_other(out, key)
     watcher = Watcher(request=request)
+    added: dict[str, Any] = {}
     if given is not None:
         evaluation = simulate_density(network, hw, given, seed=seed, n_images=clock_images, observers=watcher.observers)
     else:
@@ -84,13 +92,16 @@ def simulate_network(
             calibration=calibration,
             cycle_images=clock_images,
             observers=watcher.observers,
+            n_threads=wanted.threads,
         )
+        added = wanted.study(network, hw, spikes, calibration, evaluation, seed)
     watcher.check()
-    result = to_json(evaluation.metrics)
+    result = {**to_json(evaluation.metrics), **added}
     if out is not None:
         record = run_record("simulate", key=key, config_hash=key, **asked, sources=result.get("sources", []))
         _write_result(out, result, record)
     watcher.write(evaluation)
+    wanted.write(evaluation)
     if as_json:
         output.emit_json(result)
     else:
@@ -209,6 +220,7 @@ def _print_result(result: dict[str, Any]) -> None:
     )
     for label, text in facts:
         output.emit(f"  {label:<10}{text}")
+    show_chips(result)
     output.emit("")
     parts = sorted(result["by_component"].items(), key=lambda item: -item[1]["energy_fJ"])
     output.emit_table(

@@ -18,7 +18,8 @@ from pydantic import Field, field_validator, model_validator
 from .adc_config import AdcConfig as AdcConfig
 from .adc_config import LosslessAdc as LosslessAdc
 from .adc_config import UniformAdc as UniformAdc
-from .cells.base import CellModel, IdealCell
+from .cells.base import IdealCell
+from .cells.registry import Cell
 from .errors import ConfigError
 from .spec import Spec, canonical_hash, validate_spec
 from .strict_yaml import read_yaml
@@ -49,7 +50,7 @@ class CrossbarConfig(Spec):
     cell_bits: int = Field(default=1, ge=1, le=8)
     scheme: Scheme = "differential"
     rows_active: int | None = Field(default=None, ge=1)
-    cell: IdealCell | CellModel = IdealCell()
+    cell: Cell = IdealCell()
     baseline: Literal["subtracted", "kept"] = "subtracted"
     wires: WiresConfig | None = None
 

@@ -6,6 +6,7 @@ chip, image, step, layer, position, plane, row group, column). The order of comp
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,10 +65,14 @@ class AnalogChip:
 
     def group_cells(self, mapped: MappedLayer, group: int, replica: int, switches: Switches = ALL) -> GroupCells:
         """Cells of a convolution group; column sums are in unit-cell counts, less the baseline if it is subtracted."""
-        key = (mapped.layer.index, group, replica, _cell_switches(switches))
+        key = (mapped.layer.index, group, replica, dataclasses.replace(switches, adc=True, neuron=True))
         if key not in self._held:
             self._held[key] = self._program(mapped, group, replica, switches)
         return self._held[key]
+
+    def forget(self) -> None:
+        """Drop what was programmed; it can be had again."""
+        self._held.clear()
 
     def crossbar_key(self, mapped: MappedLayer, crossbar: int) -> int:
         """Key of what is static on a crossbar of a layer (replicas counted)."""
@@ -123,7 +128,7 @@ class AnalogChip:
 
     def _program(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
         codes, cell = layer_cells(mapped, group), self.hw.crossbar.cell
-        if not isinstance(cell, CellModel):
+        if not isinstance(cell, CellModel) or not switches.conduct:
             cells = AnalogCells(codes.astype(np.float32), _no_rows(), np.zeros(codes.shape[0]), _no_pairs())
             return GroupCells(cells=cells, image_sigma=None)
         build = _Build(codes.shape, cell, self.hw)
@@ -201,13 +206,6 @@ class _Build:
         variance = _no_rows() if self.variance is None else self.variance
         cells = AnalogCells(self.values, variance, self.row_fJ, _no_pairs())
         return GroupCells(cells=cells, image_sigma=self.image_sigma)
-
-
-def _cell_switches(switches: Switches) -> Switches:
-    """The part of the switches that cells depend on."""
-    return Switches(
-        programming=switches.programming, read_noise=switches.read_noise, wires=switches.wires, adc=True, neuron=True
-    )
 
 
 def _no_rows() -> NDArray[np.float32]:

@@ -83,12 +83,13 @@ def read_layer(
             counted = read_chip(mapped, group, flat, tally, adc_shift, run, image, step, n_threads)
         _count(mapped, group, counted, conversions, clipped)
     height, width = layer.out_shape[1:]
+    measured = run is not None and run.switches.conduct and not run.chip.hw.crossbar.is_ideal
     return LayerReads(
         psum=psum.reshape(runs, batch, -1, height, width),
         active_rows=np.ascontiguousarray(active.reshape(runs, n_kept, *active.shape[1:]).swapaxes(0, 1)),
         conversions=conversions,
         clipped=clipped,
-        read_fJ=None if run is None or run.chip.hw.crossbar.is_ideal else energy_fJ.reshape(runs, batch).T.copy(),
+        read_fJ=energy_fJ.reshape(runs, batch).T.copy() if measured else None,
     )
 
 

@@ -135,7 +135,8 @@ def run_functional(
             layer = mapped[node.name]
             read = _layer_codes(layer, inputs[0], network)
             active = switches if isinstance(switches, Switches) else switches.get(node.name, NONE)
-            run = None if used is None else ChipRun(chip=used, images=spikes.indices, switches=active)
+            departs = used is not None and (active.adc or active.conduct)
+            run = ChipRun(chip=used, images=spikes.indices, switches=active) if used is not None and departs else None
             lsb = shift[node.name] if active.adc else 0
             bits = hw.adc_bits if active.adc else IDEAL_ADC_BITS
             reads = read_layer(

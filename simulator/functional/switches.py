@@ -23,6 +23,11 @@ class Switches:
     adc: bool = True
     neuron: bool = True
 
+    @property
+    def conduct(self) -> bool:
+        """Whether cells are conductances; if not they are their codes."""
+        return self.programming or self.read_noise or self.wires
+
 
 ALL = Switches()
 NONE = Switches(**{field.name: False for field in fields(Switches)})

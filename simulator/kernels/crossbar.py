@@ -261,7 +261,8 @@ def read_exact(
 @inlined
 def _to_bins(sums: NDArray[Any], scale: int, n_bins: int, bins: NDArray[np.int32]) -> None:
     for c in range(sums.size):
-        bins[c] = min(max(np.int32(np.floor(sums[c] + np.float32(0.5))), 0) >> scale, n_bins - 1)
+        count: int = max(int(np.floor(sums[c] + np.float32(0.5))), 0)
+        bins[c] = min(count >> scale, n_bins - 1)
 
 
 @kernel
