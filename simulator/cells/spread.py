@@ -85,11 +85,18 @@ def write_verified(
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = np.ceil(np.log(first) / np.log(missed))
     needed = np.where(missed <= 0.0, 1.0, np.where(missed >= 1.0, np.inf, np.maximum(needed, 1.0)))
-    inside = ndtri(np.clip(under + last * (1.0 - missed), _TINY, 1.0 - 2.0**-53))
-    mass = last * missed
-    outside = np.where(mass < under, ndtri(np.maximum(mass, _TINY)), -ndtri(np.maximum(missed - mass, _TINY)))
-    z = np.asarray(np.where(needed <= iterations, inside, outside), dtype=np.float64)
+    z = np.asarray(ndtri(np.clip(under + last * (1.0 - missed), _TINY, 1.0 - 2.0**-53)), dtype=np.float64)
+    failed = needed > iterations
+    if failed.any():
+        z[failed] = _outside(under[failed], over[failed], last[failed])
     return z, np.asarray(np.minimum(needed, iterations), dtype=np.int64)
+
+
+def _outside(under: FloatArray, over: FloatArray, uniform: FloatArray) -> FloatArray:
+    """Standard normal values from the two tails of masses ``under`` and ``over``."""
+    mass = uniform * (under + over)
+    high = -ndtri(np.maximum(under + over - mass, _TINY))
+    return np.asarray(np.where(mass < under, ndtri(np.maximum(mass, _TINY)), high), dtype=np.float64)
 
 
 def expected_writes(spread: Spread, tolerance_uS: float, iterations: int) -> FloatArray:
