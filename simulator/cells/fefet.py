@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ..draws import CellDraws
@@ -61,7 +62,8 @@ class FefetCell(StoredCell):
         share = (target_uS - self.conductance_min_uS) / (self.conductance_max_uS - self.conductance_min_uS)
         return np.asarray(self.threshold_scale_ratio * (low + (high - low) * share), dtype=np.float64)
 
-    def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
+    def _written_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
+        target_uS = self.target_uS(codes, cell_bits)
         sigma_V = self.threshold_deviation_V(target_uS)
         if not sigma_V.any():
             return target_uS

@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ..draws import CellDraws
@@ -136,7 +137,8 @@ class PcmCell(StoredCell):
         """Time over ``drift_start_s``, at least 1."""
         return 1.0 if self.drift_start_s is None else max(self.time_s / self.drift_start_s, 1.0)
 
-    def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
+    def _written_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
+        target_uS = self.target_uS(codes, cell_bits)
         if self.programming_sigma_uS is None or self.reference_uS is None or self.programming_scale_ratio == 0.0:
             return target_uS
         sigma = self.programming_scale_ratio * fitted_sigma_uS(target_uS, self.programming_sigma_uS, self.reference_uS)

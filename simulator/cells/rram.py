@@ -95,7 +95,7 @@ class RramCell(StoredCell):
         """Write-verify iterations (rows, cols) that each cell took."""
         if self.write_iterations is None:
             return np.ones(codes.shape, dtype=np.int64)
-        return self._verified(self._spread(self.target_uS(codes, cell_bits)), draws)[1]
+        return self._verified(codes, cell_bits, draws)[1]
 
     def expected_pulses(self, cell_bits: int) -> FloatArray:
         """Mean number of iterations of a cell with each code, shape (2^cell_bits,)."""
@@ -137,22 +137,26 @@ class RramCell(StoredCell):
             target_uS=target_uS, sigma_uS=self.programming_deviation_uS(target_uS), distribution=self.distribution
         )
 
-    def _verified(self, spread: Spread, draws: CellDraws) -> tuple[FloatArray, NDArray[np.int64]]:
+    def _verified(
+        self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws
+    ) -> tuple[FloatArray, NDArray[np.int64]]:
         assert self.write_iterations is not None
         assert self.write_tolerance_uS is not None  # held by the validator
         return write_verified(
-            spread,
+            self._spread(self.target_uS(np.arange(2**cell_bits, dtype=np.uint8), cell_bits)),
+            codes,
             self.write_tolerance_uS,
             self.write_iterations,
             draws.uniform(Stream.WRITE_COUNT),
             draws.uniform(Stream.WRITE),
         )
 
-    def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
+    def _written_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
+        target_uS = self.target_uS(codes, cell_bits)
         spread = self._spread(target_uS)
         if not spread.sigma_uS.any():
             return target_uS
-        z = draws.normal(Stream.WRITE) if self.write_iterations is None else self._verified(spread, draws)[0]
+        z = draws.normal(Stream.WRITE) if self.write_iterations is None else self._verified(codes, cell_bits, draws)[0]
         return spread.at(z)
 
     def _aged_uS(self, written_uS: FloatArray, draws: CellDraws) -> FloatArray:

@@ -68,27 +68,41 @@ class Spread:
 
 
 def write_verified(
-    spread: Spread, tolerance_uS: float, iterations: int, first: FloatArray, last: FloatArray
+    by_code: Spread,
+    codes: NDArray[np.uint8],
+    tolerance_uS: float,
+    iterations: int,
+    first: FloatArray,
+    last: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Result of write-verify from two uniform numbers a cell, however many iterations are allowed.
 
     Writes are independent, so the number of them is geometric with p = P(accepted), what is accepted follows the
     spread cut to the tolerance whatever the number, and what still fails after n writes follows the spread
-    outside of it. ``first`` decides the number, ``last`` the value.
+    outside of it.
+
+    Args:
+        by_code: spread of a cell with each code, shape (2^cell_bits,).
+        codes: (rows, cols).
+        tolerance_uS: distance from the target that is accepted.
+        iterations: most writes of a cell.
+        first, last: (rows, cols) in (0, 1), the number of writes and the value of the last.
 
     Returns:
         Standard normal value of the write that stays (the accepted one, or the last), and writes of each cell.
     """
-    low, high = spread.accepted(tolerance_uS)
+    low, high = by_code.accepted(tolerance_uS)
     under, over = ndtr(low), ndtr(-high)
     missed = under + over
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.ceil(np.log(first) / np.log(missed))
-    needed = np.where(missed <= 0.0, 1.0, np.where(missed >= 1.0, np.inf, np.maximum(needed, 1.0)))
-    z = np.asarray(ndtri(np.clip(under + last * (1.0 - missed), _TINY, 1.0 - 2.0**-53)), dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        # Never missed: 1 / -inf = -0, one write; always missed: infinitely many.
+        rate = np.where(missed >= 1.0, -np.inf, 1.0 / np.log(missed))
+    needed = np.maximum(np.ceil(np.log(first) * rate[codes]), 1.0)
+    inside = under[codes] + last * (1.0 - missed)[codes]
+    z = np.asarray(ndtri(np.clip(inside, _TINY, 1.0 - 2.0**-53)), dtype=np.float64)
     failed = needed > iterations
     if failed.any():
-        z[failed] = _outside(under[failed], over[failed], last[failed])
+        z[failed] = _outside(under[codes[failed]], over[codes[failed]], last[failed])
     return z, np.asarray(np.minimum(needed, iterations), dtype=np.int64)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ..draws import CellDraws
@@ -49,7 +50,8 @@ class SramCell(StoredCell):
             raise ValueError(f"threshold_sigma_V turns into current by {', '.join(missing)}; add it")
         return self
 
-    def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
+    def _written_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
+        target_uS = self.target_uS(codes, cell_bits)
         if self.threshold_sigma_V == 0.0:
             return target_uS
         assert self.overdrive_V is not None

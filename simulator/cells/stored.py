@@ -60,7 +60,7 @@ class StoredCell(CellModel):
 
     def programmed_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
         """Conductances (rows, cols) when read, times ``read_gain_ratio``; stuck cells neither scatter nor age."""
-        written = self._written_uS(self.target_uS(codes, cell_bits), draws)
+        written = self._written_uS(codes, cell_bits, draws)
         aged = np.maximum(self._aged_uS(written, draws), 0.0)
         if self.stuck_off_fraction > 0.0 or self.stuck_on_fraction > 0.0:
             u = draws.uniform(Stream.STUCK)
@@ -69,8 +69,8 @@ class StoredCell(CellModel):
         return np.asarray(aged * self.read_gain_ratio, dtype=np.float64)
 
     @abstractmethod
-    def _written_uS(self, target_uS: FloatArray, draws: CellDraws) -> FloatArray:
-        """Conductances right after programming."""
+    def _written_uS(self, codes: NDArray[np.uint8], cell_bits: int, draws: CellDraws) -> FloatArray:
+        """Conductances (rows, cols) right after programming; may be negative, which becomes 0."""
 
     def _aged_uS(self, written_uS: FloatArray, draws: CellDraws) -> FloatArray:
         """Conductances when they are read."""
