@@ -86,7 +86,8 @@ def write_verified(
         codes: (rows, cols).
         tolerance_uS: distance from the target that is accepted.
         iterations: most writes of a cell.
-        first, last: (rows, cols) in (0, 1), the number of writes and the value of the last.
+        first: (rows, cols) in (0, 1), decides the number of writes.
+        last: (rows, cols) in (0, 1), decides the value that stays.
 
     Returns:
         Standard normal value of the write that stays (the accepted one, or the last), and writes of each cell.
