@@ -155,11 +155,14 @@ def read_analog(
     indices, clipped = np.empty(n_columns, dtype=np.uint32), np.empty(n_columns, dtype=np.float32)
     partial = np.empty(n_outputs, dtype=adc.weight.dtype)
     totals = np.empty((block, n_outputs), dtype=np.int64)
+    # Summed vector by vector: the bits must not depend on which images share a block.
+    vector_fJ = np.empty(block)
     cell_noise, adc_noise = cells.variance.shape[0] > 0, adc.variance.shape[0] > 0
     code_max = _f32(adc.code_max)
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
         totals[:] = 0
+        vector_fJ[:] = 0
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             record_active(plan, plane, first, last, pointer, keep, active_rows)
@@ -174,7 +177,7 @@ def read_analog(
                         continue
                     reads[g] += 1
                     image = (first + n) // n_positions
-                    energy_fJ[image] += _read_energy(cells, plan, g, rows, begin, end)
+                    vector_fJ[n] += _read_energy(cells, plan, g, rows, begin, end)
                     accumulate_rows(cells.values, rows, begin, end, sums)
                     if cell_noise or adc_noise:
                         if cell_noise:
@@ -210,4 +213,6 @@ def read_analog(
                         total[o] += place * np.int64(partial[o])
                 for c in range(n_columns):
                     over[g, c] += np.int64(clipped[c])
+        for n in range(last - first):
+            energy_fJ[(first + n) // n_positions] += vector_fJ[n]
         store_sums(codes, plan, first, last, totals, psum)
