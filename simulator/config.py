@@ -43,6 +43,8 @@ class CrossbarConfig(Spec):
             of such cells, taken as exact), or ``kept``, where it takes room in the ADC's range and cancels only
             between the columns of a differential pair.
         wires: resistances around the cells; None: ideal conductors.
+        dummy_column: sum(x), which ``offset`` and affine weights subtract, is measured by a bitline of cells of code 1
+            on every crossbar and its ADC; else it is counted digitally.
     """
 
     rows: int = Field(ge=1, le=4096)
@@ -53,6 +55,7 @@ class CrossbarConfig(Spec):
     cell: Cell = IdealCell()
     baseline: Literal["subtracted", "kept"] = "subtracted"
     wires: WiresConfig | None = None
+    dummy_column: bool = False
 
     @property
     def rows_per_read(self) -> int:
@@ -88,6 +91,12 @@ class CrossbarConfig(Spec):
                 raise ValueError("wires need cells that conduct and cell.kind is ideal; name a device in crossbar.cell")
         else:
             self.cell.check_bits(self.cell_bits)
+        return self
+
+    @model_validator(mode="after")
+    def _dummy_column_fits(self) -> CrossbarConfig:
+        if self.dummy_column and self.cols < 2:
+            raise ValueError("dummy_column takes a bitline and cols=1 has no other; give cols at least 2")
         return self
 
     @model_validator(mode="after")

@@ -164,6 +164,7 @@ def _row(hw: HardwareConfig) -> tuple[int, ...]:
         int(hw.adc.sample_and_hold),
         crossbar.cell_bits,
         int(crossbar.scheme == "offset"),
+        int(crossbar.dummy_column),
         tile.pes_per_tile,
         tile.crossbars_per_pe,
         tile.input_bus_bits,

@@ -23,6 +23,7 @@ from ..mapping.layout import ColumnLayout, column_layout
 from ..mapping.tiles import MappedLayer
 from .geometry import layer_cells, row_blocks
 from .mismatch import adc_gain_and_offset, adc_thresholds
+from .reads import column_weights
 from .switches import ALL, Switches
 
 FloatArray = NDArray[np.float64]
@@ -94,9 +95,7 @@ class AnalogChip:
         layout, blocks = column_layout(mapped, group), row_blocks(mapped, plan)
         adc = self.hw.adc
         lsb = 2.0**shift
-        place = 2.0 ** (np.arange(plan.n_slices) * plan.cell_bits)
-        sign = np.repeat([1.0, -1.0][: plan.n_signs], plan.n_slices * plan.n_outputs)
-        weight = lsb * (sign * np.tile(np.repeat(place, plan.n_outputs), plan.n_signs))[None, :]
+        weight = lsb * column_weights(plan)
         code_max = 2 ** (self.hw.adc_bits if switches.adc else 31) - 1
         fits = float(code_max) * float(np.abs(weight).sum(axis=1).max()) / plan.n_outputs < _FLOAT32_EXACT
         gain, offset = np.ones_like(lsb), np.zeros_like(lsb)
@@ -124,6 +123,7 @@ class AnalogChip:
             code_max=code_max,
             instance=instance,
             threshold=threshold,
+            own=layout.own,
         )
 
     def _program(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
@@ -178,7 +178,8 @@ class _Build:
         self.variance: NDArray[np.float32] | None = None
         self.image_sigma: NDArray[np.float32] | None = None
         self.row_fJ = np.zeros(shape[0])
-        self.pulse_fJ = cell.read_voltage_V**2 * cell.read_time_ns
+        # Conductances hold the gain that undoes drift; the current that flows does not.
+        self.pulse_fJ = cell.read_voltage_V**2 * cell.read_time_ns / cell.read_gain_ratio
         self.unit_uS = cell.unit_uS(hw.crossbar.cell_bits)
         self.base_uS = cell.conductance_min_uS if hw.crossbar.baseline == "subtracted" else 0.0
 

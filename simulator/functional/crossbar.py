@@ -95,9 +95,11 @@ def read_layer(
 
 def _count(mapped: MappedLayer, group: int, counted: Counted, conversions: IntArray, clipped: IntArray) -> None:
     """Add the counts of a convolution group to those of its crossbars."""
-    crossbar = column_layout(mapped, group).crossbar[row_blocks(mapped, counted.plan)]
+    layout = column_layout(mapped, group)
+    own = np.flatnonzero(layout.own == np.arange(layout.own.size))
+    crossbar = layout.crossbar[row_blocks(mapped, counted.plan)][:, own]
     np.add.at(conversions, crossbar, np.broadcast_to(counted.reads[:, None], crossbar.shape))
-    np.add.at(clipped, crossbar, counted.over)
+    np.add.at(clipped, crossbar, counted.over[:, own])
 
 
 def layer_histogram(
@@ -124,8 +126,10 @@ def layer_histogram(
         if run is not None:
             cells = run.chip.group_cells(mapped, group, 0, run.switches).cells.values
             sums = np.empty(cells.shape[1], dtype=np.float32)
-        crossbar = column_layout(mapped, group).crossbar[row_blocks(mapped, plan)]
-        piece = np.tile(np.repeat(np.arange(n_slices), plan.n_outputs), plan.n_signs)
+        n_columns = mapped.scheme.n_signs * n_slices * plan.n_outputs  # a dummy column is not counted
+        cells, sums = np.ascontiguousarray(cells[:, :n_columns]), sums[:n_columns]
+        crossbar = column_layout(mapped, group).crossbar[row_blocks(mapped, plan), :n_columns]
+        piece = np.tile(np.repeat(np.arange(n_slices), plan.n_outputs), mapped.scheme.n_signs)
         place = (crossbar * layer.input.n_planes * n_slices * per_crossbar + piece[None, :]) * bins
         count_sums(flat, plan, cells, sums, place, n_slices * bins, scale, bins, histogram.reshape(-1))
     return histogram

@@ -55,13 +55,18 @@ def read_plan(mapped: MappedLayer, group: int, positions: IntArray | None = None
         group_index=np.array(slots, dtype=np.int64),
         n_planes=layer.input.n_planes,
         signed_input=layer.input.signed,
-        n_signs=mapped.scheme.n_signs,
-        n_slices=mapped.scheme.n_slices,
         n_outputs=layer.n_outputs,
-        cell_bits=mapped.scheme.cell_bits,
-        weight_gain=mapped.scheme.weight_gain,
-        input_offset=mapped.scheme.input_offset,
+        piece_weight=piece_weights(mapped.scheme),
+        input_offset=0 if mapped.scheme.dummy_columns else mapped.scheme.input_offset,
     )
+
+
+def piece_weights(scheme: SliceScheme) -> IntArray:
+    """What a code of each sign and slice, and last of a dummy column, counts in a sum: (pieces,) int64."""
+    place = scheme.weight_gain << (np.arange(scheme.n_slices, dtype=np.int64) * scheme.cell_bits)
+    signs = [place, -place][: scheme.n_signs]
+    dummy = np.full(scheme.dummy_columns, -scheme.input_offset, dtype=np.int64)
+    return np.concatenate([*signs, dummy])
 
 
 def _window_places(layer: LoweredLayer, group: int) -> tuple[IntArray, IntArray]:
@@ -87,7 +92,9 @@ def row_blocks(mapped: MappedLayer, plan: ReadPlan) -> IntArray:
 
 
 def layer_cells(mapped: MappedLayer, group: int) -> NDArray[np.uint8]:
-    """Cell codes (rows, columns) of a convolution group, columns laid out [sign][slice][output]; do not write to it.
+    """Cell codes (rows, columns) of a convolution group; do not write to it.
+
+    Columns are laid out [sign][slice][output], then a dummy column for each output if the scheme has one.
 
     Those of the last slicing are kept with the layer: designs of a sweep mostly share it.
     """
@@ -100,4 +107,6 @@ def layer_cells(mapped: MappedLayer, group: int) -> NDArray[np.uint8]:
 
 def _sliced(matrix: IntArray, scheme: SliceScheme) -> NDArray[np.uint8]:
     codes = cell_codes(matrix, scheme)
-    return np.ascontiguousarray(codes.transpose(0, 3, 2, 1)).reshape(codes.shape[0], -1)
+    pieces = codes.transpose(0, 3, 2, 1).reshape(codes.shape[0], -1)
+    dummy = np.ones((codes.shape[0], scheme.dummy_columns * codes.shape[1]), dtype=np.uint8)
+    return np.ascontiguousarray(np.concatenate([pieces, dummy], axis=1) if dummy.size else pieces)

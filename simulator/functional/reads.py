@@ -71,15 +71,15 @@ def read_ideal(
     plan, cells = read_plan(mapped, group), layer_cells(mapped, group)
     shift = shift_table(mapped, group, plan, adc_shift)
     code_max = 2**adc_bits - 1
-    if converts_exactly(plan, cells, shift, code_max):
-        weights = _signed_weights(mapped, group, cells)
+    if converts_exactly(plan, cells, shift, code_max):  # slices and signs are one number a weight
+        weights = signed_weights(plan, cells)
 
         def work(part: slice, over: IntArray, reads: IntArray) -> None:
             read_exact(flat[part], plan, weights, tally.psum[part], tally.keep[part], tally.active_rows, reads)
 
         return shared_out(work, plan, cells.shape[1], flat.shape[0], n_threads)
     narrow = narrow_adc(plan, shift, code_max)
-    largest = int(plan.group_len.max()) * (2**plan.cell_bits - 1)
+    largest = int(plan.group_len.max()) * int(2**mapped.scheme.cell_bits - 1)
     if narrow is not None and largest < 2**16:
         lanes = cells if largest < 2**8 else cells.astype(np.uint16)
 
@@ -89,7 +89,7 @@ def read_ideal(
             )
 
     else:
-        wide = WideAdc(shift=shift, code_max=code_max)
+        wide = WideAdc(shift=shift, weight=column_weights(plan) << shift, code_max=code_max)
 
         def work(part: slice, over: IntArray, reads: IntArray) -> None:
             read_wide(flat[part], plan, cells, wide, tally.psum[part], tally.keep[part], tally.active_rows, over, reads)
@@ -109,32 +109,37 @@ def converts_exactly(plan: ReadPlan, cells: NDArray[np.uint8], shift: IntArray, 
     """Whether no conversion can round or clip: lsb 1, and the largest sum that the cells can give has a code."""
     if shift.any():
         return False
-    if int(plan.group_len.max()) * (2**plan.cell_bits - 1) <= code_max:
+    if int(plan.group_len.max()) * int(cells.max()) <= code_max:
         return True
     sums = np.add.reduceat(cells, plan.group_start, axis=0, dtype=np.int64)
     return bool(sums.max() <= code_max)
 
 
+def column_weights(plan: ReadPlan) -> IntArray:
+    """(1, columns) what a code of each column counts in a sum."""
+    return np.repeat(plan.piece_weight, plan.n_outputs)[None, :]
+
+
 def narrow_adc(plan: ReadPlan, shift: IntArray, code_max: int) -> NarrowAdc | None:
     """ADCs in 16-bit lanes, None where a code or the sum of one read's codes would not fit."""
-    place = np.tile(np.repeat(1 << (np.arange(plan.n_slices) * plan.cell_bits), plan.n_outputs), plan.n_signs)
-    weight = place[None, :] << shift
-    a_sign = weight.reshape(shift.shape[0], plan.n_signs, plan.n_slices, plan.n_outputs).sum(axis=2)
-    if code_max > 255 or int(shift.max()) > 8 or code_max * int(a_sign.max()) > _INT16_MAX:
+    weight = column_weights(plan) << shift
+    pieces = weight.reshape(shift.shape[0], -1, plan.n_outputs)
+    reach = max(int(np.maximum(pieces, 0).sum(axis=1).max()), int(np.maximum(-pieces, 0).sum(axis=1).max()))
+    if code_max > 255 or int(shift.max()) > 8 or code_max * reach > _INT16_MAX:
         return None
-    sign = np.repeat([1, -1][: plan.n_signs], plan.n_slices * plan.n_outputs)
     half = (1 << shift) >> 1
     return NarrowAdc(
         limit=((code_max << shift) + np.maximum(half - 1, 0)).astype(np.uint16),
         scale=(1 << (8 - shift)).astype(np.uint16),
-        weight=((sign * weight) & 0xFFFF).astype(np.uint16),
+        weight=(weight & 0xFFFF).astype(np.uint16),
     )
 
 
-def _signed_weights(mapped: MappedLayer, group: int, cells: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Stored numbers (rows, outputs) int32: all slices, positive less negative."""
-    scheme = mapped.scheme
-    pieces = cells.reshape(cells.shape[0], scheme.n_signs, scheme.n_slices, -1).astype(np.int32)
-    place = (1 << (np.arange(scheme.n_slices, dtype=np.int32) * scheme.cell_bits))[None, None, :, None]
-    stored = (pieces * place).sum(axis=2, dtype=np.int32)
-    return np.ascontiguousarray(stored[:, 0] - stored[:, 1] if scheme.n_signs == 2 else stored[:, 0])
+def signed_weights(plan: ReadPlan, cells: NDArray[np.uint8]) -> NDArray[Any]:
+    """All pieces as one number a weight, (rows, outputs), int32 if every sum over rows fits it, else int64."""
+    pieces = cells.reshape(cells.shape[0], -1, plan.n_outputs)
+    weights = np.zeros((cells.shape[0], plan.n_outputs), dtype=np.int64)
+    for piece, weight in enumerate(plan.piece_weight):
+        weights += int(weight) * pieces[:, piece].astype(np.int64)
+    reach = int(np.abs(weights).sum(axis=0).max())
+    return np.ascontiguousarray(weights, dtype=np.int32 if reach < 2**31 else np.int64)

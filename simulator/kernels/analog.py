@@ -40,7 +40,8 @@ class AnalogAdc(NamedTuple):
     u = S * ``scale`` + ``offset`` is the input in lsb; code = clip(floor(u + 1/2), 0, code_max), or, with
     ``threshold`` (ADCs, code_max) float32, the number of thresholds that u reaches; ``instance``: (row groups,
     columns) which ADC. ``variance``: of the ADC's own noise in unit-cell counts, no rows if there is none. ``weight``:
-    +-lsb times the slice's place value, float32 if the codes of a read add up to less than 2^24, else float64.
+    what a code counts in a sum, float32 if the codes of a read add up to less than 2^24, else float64. ``own``:
+    (columns,) column whose noise a column has: itself, but for a dummy column that outputs share.
     """
 
     scale: NDArray[np.float32]
@@ -50,6 +51,7 @@ class AnalogAdc(NamedTuple):
     code_max: int
     instance: NDArray[np.int32]
     threshold: NDArray[np.float32]
+    own: NDArray[np.int64]
 
 
 class ReadNoise(NamedTuple):
@@ -71,6 +73,13 @@ def _add_noise(
 ) -> None:
     for c in range(sums.size):
         sums[c] += np.sqrt(variance[c]) * table[indices[c]]
+
+
+@kernel
+def _share_draws(own: NDArray[np.int64], indices: NDArray[np.uint32]) -> None:
+    """Columns that are one bitline have one draw."""
+    for c in range(own.size):
+        indices[c] = indices[own[c]]
 
 
 @kernel
@@ -159,6 +168,7 @@ def read_analog(
     vector_fJ = np.empty(block)
     cell_noise, adc_noise = cells.variance.shape[0] > 0, adc.variance.shape[0] > 0
     code_max = _f32(adc.code_max)
+    shared_draws = adc.own[n_columns - 1] != n_columns - 1
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
         totals[:] = 0
@@ -166,7 +176,7 @@ def read_analog(
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             record_active(plan, plane, first, last, pointer, keep, active_rows)
-            place = plan.weight_gain << plane
+            place = 1 << plane
             if plan.signed_input and plane == plan.n_planes - 1:
                 place = -place
             for g in range(n_groups):
@@ -192,6 +202,8 @@ def read_analog(
                         key = mixed(key ^ (_u64(noise.step[image]) << _u64(40)) ^ _u64(position))
                         key = mixed(key ^ (_u64(plane) << _u64(40)) ^ _u64(plan.group_index[g]))
                         fill_indices(key, 0, indices)
+                        if shared_draws:
+                            _share_draws(adc.own, indices)
                         _add_noise(sums, variance, noise.table, indices)
                     partial[:] = 0
                     for left in range(0, n_columns, n_outputs):

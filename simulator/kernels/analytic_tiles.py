@@ -22,6 +22,7 @@ DESIGN = np.dtype(
             "sample_and_hold",
             "cell_bits",
             "offset",
+            "dummy_column",
             "pes_per_tile",
             "crossbars_per_pe",
             "input_bus",
@@ -163,7 +164,8 @@ def _replica(d: Any, net: Tables, number: int, slot: int, weight: IntArray, cut:
     """Walk over the PEs of one replica that starts at a PE slot."""
     layer = net.layer[number]
     per_output = net.columns[number, d.offset, d.cell_bits - 1]
-    per_block = max(1, d.cols // per_output)
+    cols = d.cols - dummy_columns(d, layer)
+    per_block = max(1, cols // per_output)
     row_blocks = ceil_div(layer.rows, d.rows)
     parts = cut.parts
     seen = np.full(parts, -1, dtype=np.int64)
@@ -174,7 +176,7 @@ def _replica(d: Any, net: Tables, number: int, slot: int, weight: IntArray, cut:
     for group in range(layer.groups):
         for first in range(0, layer.outputs, per_block):
             outputs = min(per_block, layer.outputs - first)
-            spans = ceil_div(outputs * per_output, d.cols)
+            spans = ceil_div(outputs * per_output, cols)
             block_tile = slot // d.pes_per_tile
             for index in range(spans * parts):
                 part = index % parts
@@ -227,13 +229,20 @@ def _replica(d: Any, net: Tables, number: int, slot: int, weight: IntArray, cut:
 
 
 @kernel
+def dummy_columns(d: Any, layer: Any) -> int:
+    """Dummy columns of a crossbar of the layer: only weights with an offset have one."""
+    return int(d.dummy_column != 0 and (d.offset != 0 or layer.affine != 0))
+
+
+@kernel
 def pes_of_replica(d: Any, net: Tables, number: int) -> int:
     """PEs of one replica of a layer."""
     layer = net.layer[number]
     per_output = net.columns[number, d.offset, d.cell_bits - 1]
-    per_block = max(1, d.cols // per_output)
+    cols = d.cols - dummy_columns(d, layer)
+    per_block = max(1, cols // per_output)
     full, rest = layer.outputs // per_block, layer.outputs % per_block
-    spans = full * ceil_div(per_block * per_output, d.cols) + ceil_div(rest * per_output, d.cols)
+    spans = full * ceil_div(per_block * per_output, cols) + ceil_div(rest * per_output, cols)
     return int(layer.groups * spans * ceil_div(ceil_div(layer.rows, d.rows), d.crossbars_per_pe))
 
 
@@ -242,18 +251,20 @@ def cut_layer(d: Any, net: Tables, number: int, slot: int, replicas: int, cut: A
     """Fill ``cut`` and the layer's rows of ``sums``; returns the first PE slot behind the layer."""
     layer = net.layer[number]
     per_output = net.columns[number, d.offset, d.cell_bits - 1]
-    per_block = min(layer.outputs, max(1, d.cols // per_output))
+    dummy = dummy_columns(d, layer)
+    cols = d.cols - dummy
+    per_block = min(layer.outputs, max(1, cols // per_output))
     row_blocks = ceil_div(layer.rows, d.rows)
     full, rest = layer.outputs // per_block, layer.outputs % per_block
-    spans, rest_spans = ceil_div(per_block * per_output, d.cols), ceil_div(rest * per_output, d.cols)
+    spans, rest_spans = ceil_div(per_block * per_output, cols), ceil_div(rest * per_output, cols)
     cut.n_pes = pes_of_replica(d, net, number)
     cut.parts = ceil_div(row_blocks, d.crossbars_per_pe)
     cut.reads = ceil_div(d.rows, d.rows_active)
     cut.crossbars_last = row_blocks - (cut.parts - 1) * d.crossbars_per_pe
     cut.column_pes = layer.groups * (full * spans + rest_spans)
-    cut.bitlines = layer.groups * layer.outputs * per_output
+    cut.bitlines = layer.groups * layer.outputs * per_output + cut.column_pes * dummy
     cut.pe_outputs = layer.groups * (full * spans * per_block + rest_spans * rest)
-    cut.columns_used = min(d.cols, per_block * per_output)
+    cut.columns_used = min(cols, per_block * per_output) + dummy
     cut.outputs_max = per_block
     cut.positions = layer.height * share_of(layer.width, layer.column_group, 0, replicas)
     cut.first_home = -1

@@ -23,8 +23,8 @@ _u16 = np.uint16
 class NarrowAdc(NamedTuple):
     """ADC of each row group and column in 16-bit lanes, (row groups, columns) uint16.
 
-    With lsb = 2^j, j <= 8: ``limit`` = largest sum that does not clip, ``scale`` = 2^(8-j), ``weight`` = +-lsb times
-    the place value of the slice, modulo 2^16.
+    With lsb = 2^j, j <= 8: ``limit`` = largest sum that does not clip, ``scale`` = 2^(8-j), ``weight`` = what
+    a code counts in a sum, modulo 2^16.
     code = (min(S, limit) * scale + 128) >> 8 = min(floor(S/lsb + 1/2), code_max).
     """
 
@@ -34,9 +34,13 @@ class NarrowAdc(NamedTuple):
 
 
 class WideAdc(NamedTuple):
-    """ADC of each row group and column: ``shift`` (row groups, columns) = log2 of its lsb; codes to ``code_max``."""
+    """ADC of each row group and column, (row groups, columns) int64; codes to ``code_max``.
+
+    ``shift`` = log2 of its lsb, ``weight`` = what a code counts in a sum.
+    """
 
     shift: NDArray[np.int64]
+    weight: NDArray[np.int64]
     code_max: int
 
 
@@ -100,7 +104,7 @@ def read_narrow(
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             record_active(plan, plane, first, last, pointer, keep, active_rows)
-            place = plan.weight_gain << plane
+            place = 1 << plane
             if plan.signed_input and plane == plan.n_planes - 1:
                 place = -place
             for g in range(n_groups):
@@ -159,25 +163,22 @@ def store_sums(
 @kernel
 def _convert_wide(
     sums: NDArray[np.int64],
-    plan: ReadPlan,
     shift: NDArray[np.int64],
+    weight: NDArray[np.int64],
     code_max: int,
     place: int,
     total: NDArray[np.int64],
     over: NDArray[np.int64],
 ) -> None:
     """Add the codes of one read to ``total``; code = min((S + 2^(j-1)) >> j, code_max), S >= 0."""
-    c = 0
-    for sign in range(plan.n_signs):
-        for s in range(plan.n_slices):
-            step = (place if sign == 0 else -place) << (s * plan.cell_bits)
-            for o in range(plan.n_outputs):
-                code = (sums[c] + ((1 << shift[c]) >> 1)) >> shift[c]
-                if code > code_max:
-                    code = code_max
-                    over[c] += 1
-                total[o] += step * (code << shift[c])
-                c += 1
+    for begin in range(0, sums.size, total.size):
+        for o in range(total.size):
+            c = begin + o
+            code = (sums[c] + ((1 << shift[c]) >> 1)) >> shift[c]
+            if code > code_max:
+                code = code_max
+                over[c] += 1
+            total[o] += place * weight[c] * code
 
 
 @kernel
@@ -205,7 +206,7 @@ def read_wide(
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             record_active(plan, plane, first, last, pointer, keep, active_rows)
-            place = plan.weight_gain << plane
+            place = 1 << plane
             if plan.signed_input and plane == plan.n_planes - 1:
                 place = -place
             for g in range(n_groups):
@@ -213,7 +214,7 @@ def read_wide(
                     if pointer[n, g] < pointer[n, g + 1]:
                         reads[g] += 1
                         accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
-                        _convert_wide(sums, plan, adc.shift[g], adc.code_max, place, totals[n], over[g])
+                        _convert_wide(sums, adc.shift[g], adc.weight[g], adc.code_max, place, totals[n], over[g])
         store_sums(codes, plan, first, last, totals, psum)
 
 
@@ -229,14 +230,14 @@ def read_exact(
 ) -> None:
     """Sums of all vectors where no conversion rounds or clips: slices and signs are one signed number a weight.
 
-    ``weights`` are (rows, outputs) int32 stored numbers; a sum over all rows must fit int32. The other arguments are
-    those of ``read_narrow``.
+    ``weights`` are (rows, outputs) numbers of all pieces together, of a type that holds a sum over all rows. The other
+    arguments are those of ``read_narrow``.
     """
     n_positions, n_groups = plan.origin.size, plan.group_start.size
     n_vectors, block = codes.shape[0] * n_positions, vectors_per_block(plan)
     pointer = np.empty((block, n_groups + 1), dtype=np.int32)
     rows = np.empty(block * plan.row_offset.size + 1, dtype=np.int32)
-    sums = np.empty(plan.n_outputs, dtype=np.int32)
+    sums = np.empty(plan.n_outputs, dtype=weights.dtype)
     totals = np.empty((block, plan.n_outputs), dtype=np.int64)
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
@@ -244,7 +245,7 @@ def read_exact(
         for plane in range(plan.n_planes):
             gather_rows(codes, plan, plane, first, last, pointer, rows)
             record_active(plan, plane, first, last, pointer, keep, active_rows)
-            place = plan.weight_gain << plane
+            place = 1 << plane
             if plan.signed_input and plane == plan.n_planes - 1:
                 place = -place
             for n in range(last - first):

@@ -16,8 +16,9 @@ class ReadPlan(NamedTuple):
     ``position``: (positions,) numbers of the output positions, raster order; ``origin``: place of each one's window,
     its first element, in a padded, flattened input; ``row_offset``: (rows,) place of each row's element relative to it.
     ``group_start``, ``group_len``: (row groups,) rows of each read; ``group_index``: its slot in the activity record.
-    Columns are laid out [sign][slice][output]; the second sign counts negative. ``signed_input``: the top plane counts
-    negative (two's complement). Sums become ``weight_gain * sum - input_offset * sum(x)``.
+    Columns are laid out in pieces of ``n_outputs`` (signs, slices, a dummy column); ``piece_weight``: (pieces,) what a
+    code of each counts. ``signed_input``: the top plane counts negative (two's complement). ``input_offset`` times
+    sum(x) is taken from the sums.
     """
 
     position: NDArray[np.int64]
@@ -28,11 +29,8 @@ class ReadPlan(NamedTuple):
     group_index: NDArray[np.int64]
     n_planes: int
     signed_input: bool
-    n_signs: int
-    n_slices: int
     n_outputs: int
-    cell_bits: int
-    weight_gain: int
+    piece_weight: NDArray[np.int64]
     input_offset: int
 
 

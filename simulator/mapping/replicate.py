@@ -58,14 +58,15 @@ def footprint(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> Foot
     share an ADC: ``positions * reads * planes * (rounds + 1) * runs``.
     """
     crossbar = hw.crossbar
-    columns = slice_scheme(
-        layer.weight_bits, layer.weight_scheme, crossbar.cell_bits, crossbar.scheme
-    ).columns_per_output
-    per_block = min(layer.n_outputs, max(1, crossbar.cols // columns))
+    scheme = slice_scheme(
+        layer.weight_bits, layer.weight_scheme, crossbar.cell_bits, crossbar.scheme, crossbar.dummy_column
+    )
+    columns, cols = scheme.columns_per_output, crossbar.cols - scheme.dummy_columns
+    per_block = min(layer.n_outputs, max(1, cols // columns))
     full, rest = divmod(layer.n_outputs, per_block)
-    spans = full * math.ceil(per_block * columns / crossbar.cols) + math.ceil(rest * columns / crossbar.cols)
+    spans = full * math.ceil(per_block * columns / cols) + math.ceil(rest * columns / cols)
     parts = math.ceil(math.ceil(layer.n_rows / crossbar.rows) / hw.tile.crossbars_per_pe)
-    rounds = min(hw.adc.columns_per_adc, crossbar.cols, per_block * columns)
+    rounds = min(hw.adc.columns_per_adc, min(cols, per_block * columns) + scheme.dummy_columns)
     _, height, width = layer.out_shape
     group = column_group(layer) if can_replicate(layer) else width
     runs = 1 if layer.input.static else n_timesteps

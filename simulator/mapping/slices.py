@@ -23,7 +23,8 @@ CellScheme = Literal["differential", "offset", "affine"]
 class SliceScheme:
     """Columns of one output: ``n_slices`` slices of ``cell_bits`` for each of ``n_signs`` signs.
 
-    The product is ``weight_gain * sum_s (positive - negative columns) << (s*cell_bits) - input_offset * sum(x)``.
+    The product is ``weight_gain * sum_s (positive - negative columns) << (s*cell_bits) - input_offset * sum(x)``. With
+    ``dummy_columns`` 1 every crossbar has one bitline of cells of code 1 that measures sum(x); with 0 it is counted.
     """
 
     kind: CellScheme
@@ -33,6 +34,7 @@ class SliceScheme:
     n_signs: int
     weight_gain: int
     input_offset: int
+    dummy_columns: int = 0
 
     @property
     def columns_per_output(self) -> int:
@@ -40,7 +42,9 @@ class SliceScheme:
         return self.n_slices * self.n_signs
 
 
-def slice_scheme(weight_bits: int, weight_scheme: WeightScheme, cell_bits: int, crossbar_scheme: str) -> SliceScheme:
+def slice_scheme(
+    weight_bits: int, weight_scheme: WeightScheme, cell_bits: int, crossbar_scheme: str, dummy_column: bool = False
+) -> SliceScheme:
     """How a layer's weights lie on cells: symmetric weights follow the crossbar, affine ones stay affine."""
     if weight_scheme == "affine":
         kind: CellScheme = "affine"
@@ -59,6 +63,7 @@ def slice_scheme(weight_bits: int, weight_scheme: WeightScheme, cell_bits: int, 
         n_signs=signs,
         weight_gain=gain,
         input_offset=offset,
+        dummy_columns=int(dummy_column and offset != 0),
     )
 
 

@@ -42,7 +42,7 @@ class Pe:
         block: output block that it serves.
         first_row_block: first of its ``n_crossbars`` row blocks.
         first_column: first physical column, counted inside the output block.
-        cols_used: bitlines that hold weights, per crossbar.
+        cols_used: bitlines that hold weights, a dummy column included, per crossbar.
         tile: global tile number.
     """
 
@@ -308,7 +308,9 @@ def _replicas(footprints: list[Footprint], hw: HardwareConfig) -> list[int]:
 def _map_layer(layer: LoweredLayer, hw: HardwareConfig, slot: int, n_replicas: int) -> tuple[MappedLayer, int]:
     """The layer on the PE slots of the chip from ``slot`` on, and the first slot behind it."""
     crossbar = hw.crossbar
-    scheme = slice_scheme(layer.weight_bits, layer.weight_scheme, crossbar.cell_bits, crossbar.scheme)
+    scheme = slice_scheme(
+        layer.weight_bits, layer.weight_scheme, crossbar.cell_bits, crossbar.scheme, crossbar.dummy_column
+    )
     row_blocks = math.ceil(layer.n_rows / crossbar.rows)
     blocks: list[OutputBlock] = []
     pes: list[Pe] = []
@@ -345,7 +347,7 @@ def _map_replica(
     pes: list[Pe],
 ) -> None:
     """Append the blocks and PEs of one replica that starts at a PE slot of the chip."""
-    cols, crossbars_per_pe = hw.crossbar.cols, hw.tile.crossbars_per_pe
+    cols, crossbars_per_pe = hw.crossbar.cols - scheme.dummy_columns, hw.tile.crossbars_per_pe
     per_block = max(1, cols // scheme.columns_per_output)
     slot -= len(pes)
     for group in range(layer.n_groups):
@@ -361,7 +363,7 @@ def _map_replica(
                         first_row_block=first_row_block,
                         n_crossbars=min(crossbars_per_pe, row_blocks - first_row_block),
                         first_column=first_column,
-                        cols_used=min(cols, columns - first_column),
+                        cols_used=min(cols, columns - first_column) + scheme.dummy_columns,
                         tile=(slot + len(pes)) // hw.tile.pes_per_tile,
                     )
                 )

@@ -61,13 +61,17 @@ def crossbar_product(
     rows_active: int,
     lsb: int,
     adc_bits: int,
+    dummy_cols: int = 0,
 ) -> tuple[list[int], dict[tuple[int, int, int], int], int, int]:
-    """(sums, active rows by (plane, row block, read), conversions, clipped) of one vector; weights[row][output]."""
+    """(sums, active rows by (plane, row block, read), conversions, clipped) of one vector; weights[row][output].
+
+    ``dummy_cols``: bitlines of a crossbar whose last one measures the number of driven rows; 0 where it is counted.
+    """
     n_out = len(weights[0])
     pieces = n_slices(weight_bits, cell_bits, kind)
     totals = [0] * n_out
     active: dict[tuple[int, int, int], int] = {}
-    conversions = clipped = 0
+    conversions = clipped = measured = 0
     planes = [input_bits_of(value, input_bits) for value in vector]
     for block_start in range(0, len(vector), rows):
         block = range(block_start, min(block_start + rows, len(vector)))
@@ -80,6 +84,13 @@ def crossbar_product(
                 if not driven:
                     continue
                 place = -(2**plane) if input_signed and plane == input_bits - 1 else 2**plane
+                if dummy_cols:
+                    code = convert(len(driven), lsb, adc_bits)
+                    per_crossbar = max(1, (dummy_cols - 1) // (pieces * (2 if kind == "differential" else 1)))
+                    crossbars = -(-n_out // per_crossbar)
+                    conversions += crossbars
+                    clipped += crossbars * (math.floor(Fraction(len(driven), lsb) + Fraction(1, 2)) > code)
+                    measured += place * code * lsb
                 for o in range(n_out):
                     for sign in range(2 if kind == "differential" else 1):
                         for s in range(pieces):
@@ -92,7 +103,7 @@ def crossbar_product(
                             clipped += math.floor(Fraction(column, lsb) + Fraction(1, 2)) > code
                             value = code * lsb * 2 ** (cell_bits * s) * place
                             totals[o] += -value if sign == 1 else value
-    spike_sum = sum(vector)
+    spike_sum = measured if dummy_cols else sum(vector)
     if kind == "offset":
         totals = [t - 2 ** (weight_bits - 1) * spike_sum for t in totals]
     elif kind == "affine":

@@ -46,7 +46,7 @@ def test_every_cell_position_is_covered_once(network, hw):
             block = mapped.blocks[pe.block]
             first = block.first_output * scheme.columns_per_output + pe.first_column
             rows = slice(pe.first_row_block, pe.first_row_block + pe.n_crossbars)
-            covered[block.group, rows, first : first + pe.cols_used] += 1
+            covered[block.group, rows, first : first + pe.cols_used - scheme.dummy_columns] += 1
             assert 1 <= pe.cols_used <= hw.crossbar.cols
             assert 1 <= pe.n_crossbars <= hw.tile.crossbars_per_pe
         assert (covered == 1).all()
@@ -64,7 +64,12 @@ def test_every_cell_position_is_covered_once(network, hw):
 def test_used_and_padded_cells_are_all_cells(network, hw):
     """Cells that hold weights are counted from the matrix, all cells from the crossbars."""
     for mapped in map_network(network, hw).layers:
-        weights = mapped.layer.matrix.size * mapped.scheme.columns_per_output
+        dummies = sum(
+            min(hw.crossbar.rows, mapped.layer.n_rows - block * hw.crossbar.rows) * mapped.scheme.dummy_columns
+            for pe in mapped.pes
+            for block in range(pe.first_row_block, pe.first_row_block + pe.n_crossbars)
+        )
+        weights = mapped.layer.matrix.size * mapped.scheme.columns_per_output + dummies
         assert mapped.cells.weights == weights
         assert weights + mapped.padded_cells == mapped.n_crossbars * hw.crossbar.rows * hw.crossbar.cols
         _SEEN["row padding"] += mapped.cells.row_padding > 0
