@@ -1,7 +1,8 @@
 """The one coherent unit set, and how a value is written for a reader.
 
 Inside spikeloop a name ends in its unit: ``V uA uS Mohm fF ns GHz fJ uW um2 bit``. They are coherent:
-V*uS = uA, uA*V*ns = fJ, fF*V^2 = fJ, Mohm*fF = ns, fJ/ns = uW, so no formula needs a power of ten.
+V*uS = uA, uA*V*ns = fJ, fF*V^2 = fJ, Mohm*fF = ns, fJ/ns = uW, so no formula needs a power of ten. Wires are given in
+``ohm``, as everyone gives them; ADC errors in ``lsb`` and column sums in ``counts`` of a unit cell.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ UNIT_SUFFIXES: tuple[str, ...] = (
     "_uA",
     "_uS",
     "_Mohm",
+    "_ohm",
+    "_lsb",
+    "_counts",
     "_fF",
     "_ns",
     "_GHz",

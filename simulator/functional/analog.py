@@ -48,11 +48,11 @@ class GroupCells:
 
     Attributes:
         cells: for the kernel, in unit-cell counts.
-        image_sigma: (rows, columns) float32 of the noise that is frozen for an image, None without.
+        image_sigma_counts: (rows, columns) float32 of the noise that is frozen for an image, None without.
     """
 
     cells: AnalogCells
-    image_sigma: NDArray[np.float32] | None
+    image_sigma_counts: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +130,7 @@ class AnalogChip:
         codes, cell = layer_cells(mapped, group), self.hw.crossbar.cell
         if not isinstance(cell, CellModel) or not switches.conduct:
             cells = AnalogCells(codes.astype(np.float32), _no_rows(), np.zeros(codes.shape[0]), _no_pairs())
-            return GroupCells(cells=cells, image_sigma=None)
+            return GroupCells(cells=cells, image_sigma_counts=None)
         build = _Build(codes.shape, cell, self.hw)
         layout = column_layout(mapped, group)
         for row_block in range(mapped.row_blocks):
@@ -176,7 +176,7 @@ class _Build:
         self.cell = cell
         self.values = np.zeros(shape, dtype=np.float32)
         self.variance: NDArray[np.float32] | None = None
-        self.image_sigma: NDArray[np.float32] | None = None
+        self.image_sigma_counts: NDArray[np.float32] | None = None
         self.row_fJ = np.zeros(shape[0])
         # Conductances hold the gain that undoes drift; the current that flows does not.
         self.pulse_fJ = cell.read_voltage_V**2 * cell.read_time_ns / cell.read_gain_ratio
@@ -198,15 +198,15 @@ class _Build:
                 self.variance = np.zeros_like(self.values)
             self.variance[rows, columns] = (sigma[:used, bitlines] / self.unit_uS) ** 2
         if frozen is not None:
-            if self.image_sigma is None:
-                self.image_sigma = np.zeros_like(self.values)
-            self.image_sigma[rows, columns] = frozen[:used, bitlines] / self.unit_uS
+            if self.image_sigma_counts is None:
+                self.image_sigma_counts = np.zeros_like(self.values)
+            self.image_sigma_counts[rows, columns] = frozen[:used, bitlines] / self.unit_uS
 
     def finished(self) -> GroupCells:
         """What was taken over."""
         variance = _no_rows() if self.variance is None else self.variance
         cells = AnalogCells(self.values, variance, self.row_fJ, _no_pairs())
-        return GroupCells(cells=cells, image_sigma=self.image_sigma)
+        return GroupCells(cells=cells, image_sigma_counts=self.image_sigma_counts)
 
 
 def _no_rows() -> NDArray[np.float32]:

@@ -52,13 +52,19 @@ class _Replica:
 
     def work(self, part: slice, over: IntArray, reads: IntArray) -> None:
         """Read image-runs; cells whose noise is frozen for an image are read image by image."""
-        if self.programmed.image_sigma is None:
+        if self.programmed.image_sigma_counts is None:
             self._read(part, self.programmed.cells, over, reads)
             return
         frozen = np.empty_like(self.programmed.cells.values)
         for number in np.unique(self.image[part]):
             key = self.run.chip.image_key(self.mapped, self.group, self.replica, int(self.run.images[number]))
-            perturb(self.programmed.cells.values, self.programmed.image_sigma, self.noise.table, np.uint64(key), frozen)
+            perturb(
+                self.programmed.cells.values,
+                self.programmed.image_sigma_counts,
+                self.noise.table,
+                np.uint64(key),
+                frozen,
+            )
             own = part.start + np.flatnonzero(self.image[part] == number)
             self._read(own, self.programmed.cells._replace(values=frozen), over, reads)
 

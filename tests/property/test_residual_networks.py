@@ -33,7 +33,7 @@ def functional(network, hw, spikes):
     return run_functional(network, mapping, hw, spikes, adc_shift=shift, record=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=280, deadline=None)
 @given(network=residual_networks(), hw=designs(), seed=st.integers(0, 999))
 def _check_against_the_walk(network, hw, seed):
     spikes = random_spikes(network, 2, seed)

@@ -20,6 +20,18 @@ from spikeloop.simulator.units import UNIT_SUFFIXES, format_si
 DIMENSIONLESS = {
     "percentile",  # share of the sums in percent
     "clipped_fraction",
+    "clipped_worst",  # fraction of the worst crossbar
+    "accuracy",  # shares of images
+    "accuracy_loss",
+    "agreement",
+    "values",  # ChipSpread: accuracies, and what follows from them
+    "mean",
+    "std",
+    "min",
+    "max",
+    "yield_at",
+    "yield_share",
+    "logit_error",  # relative
     "input_density",
     "tops",  # 1e12 operations a second
     "share",  # Bottleneck: of the critical path
@@ -41,7 +53,7 @@ DIMENSIONLESS = {
 }
 
 #: Last part of a name that says that there is no unit.
-DIMENSIONLESS_SUFFIXES = ("_ratio", "_fraction", "_exponent")
+DIMENSIONLESS_SUFFIXES = ("_ratio", "_fraction", "_exponent", "_sigma")
 
 
 def _all_modules() -> None:
