@@ -21,6 +21,8 @@ from .adc_config import UniformAdc as UniformAdc
 from .cells.base import IdealCell
 from .cells.registry import Cell
 from .errors import ConfigError
+from .neuron_config import NeuronConfig as NeuronConfig
+from .neuron_config import NeuronMemoryConfig as NeuronMemoryConfig
 from .spec import Spec, canonical_hash, validate_spec
 from .strict_yaml import read_yaml
 from .wires.config import WiresConfig
@@ -135,21 +137,6 @@ class TileConfig(Spec):
     fifo_depth: int = Field(default=2, ge=1, le=65536)
     input_buffer_positions: int | None = Field(default=None, ge=1, le=16_777_216)
     sharing: Literal["exclusive", "packed"] = "exclusive"
-
-
-class NeuronMemoryConfig(Spec):
-    """Membrane memory: ``banks`` interleaved SRAM banks of ``word_bits`` words with ``ports`` ports each."""
-
-    word_bits: int = Field(default=64, ge=1, le=4096)
-    banks: int = Field(default=2, ge=1, le=1024)
-    ports: int = Field(default=1, ge=1, le=4)
-
-
-class NeuronConfig(Spec):
-    """Neuron unit: ``lanes`` neurons updated in a cycle."""
-
-    lanes: int = Field(default=16, ge=1, le=65536)
-    memory: NeuronMemoryConfig = NeuronMemoryConfig()
 
 
 class ChipConfig(Spec):
