@@ -159,6 +159,8 @@ class AnalogChip:
         shape = (mapped.rows_per_crossbar, mapped.cols_per_crossbar)
         physical, used = np.zeros(shape, dtype=np.uint8), rows.stop - rows.start
         bitlines = layout.bitline[columns]
+        if mapped.scheme.dummy_columns:  # on every crossbar of a span, though one code of it is enough
+            physical[:used, -1] = 1
         physical[:used, bitlines] = codes[rows, columns]
         cell, cell_bits = build.cell, self.hw.crossbar.cell_bits
         if switches.programming:

@@ -56,6 +56,7 @@ class _Replica:
             self._read(part, self.programmed.cells, over, reads)
             return
         frozen = np.empty_like(self.programmed.cells.values)
+        shared = np.flatnonzero(self.adc.own != np.arange(self.adc.own.size))
         for number in np.unique(self.image[part]):
             key = self.run.chip.image_key(self.mapped, self.group, self.replica, int(self.run.images[number]))
             perturb(
@@ -65,6 +66,7 @@ class _Replica:
                 np.uint64(key),
                 frozen,
             )
+            frozen[:, shared] = frozen[:, self.adc.own[shared]]
             own = part.start + np.flatnonzero(self.image[part] == number)
             self._read(own, self.programmed.cells._replace(values=frozen), over, reads)
 

@@ -168,7 +168,7 @@ def read_analog(
     vector_fJ = np.empty(block)
     cell_noise, adc_noise = cells.variance.shape[0] > 0, adc.variance.shape[0] > 0
     code_max = _f32(adc.code_max)
-    shared_draws = adc.own[n_columns - 1] != n_columns - 1
+    shared_draws = not np.array_equal(adc.own, np.arange(n_columns))
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
         totals[:] = 0
