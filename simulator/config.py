@@ -93,6 +93,8 @@ class CrossbarConfig(Spec):
                 raise ValueError("wires need cells that conduct and cell.kind is ideal; name a device in crossbar.cell")
         else:
             self.cell.check_bits(self.cell_bits)
+            if self.wires is not None and self.cell.nonlinearity_per_V > 0:
+                self.wires.check_nonlinear()
         return self
 
     @model_validator(mode="after")

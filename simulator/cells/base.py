@@ -29,6 +29,8 @@ class CellModel(Spec):
         conductance_min_uS, conductance_max_uS: conductances that codes are mapped onto.
         levels: distinct conductances that can be programmed; None: any number.
         read_voltage_V, read_time_ns: amplitude and length of a read pulse on a driven wordline.
+        nonlinearity_per_V: a in I = G V_read sinh(a v) / sinh(a V_read); 0 is a linear cell. It acts where wires take
+            part of the read voltage; G is what the cell conducts at the full one.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class CellModel(Spec):
     levels: int | None = Field(default=None, ge=2, le=256)
     read_voltage_V: float = Field(gt=0, le=5)
     read_time_ns: float = Field(gt=0, le=1e6)
+    nonlinearity_per_V: float = Field(default=0.0, ge=0, le=50)
 
     #: Whether codes stay integers: no conductances, no draws.
     is_ideal: ClassVar[bool] = False

@@ -16,13 +16,14 @@ from scipy.special import ndtri
 from ..cells.base import CellModel
 from ..config import HardwareConfig, UniformAdc
 from ..draws import CellDraws, folded
-from ..kernels.analog import AnalogAdc, AnalogCells, ReadNoise
+from ..kernels.analog import AnalogAdc, ReadNoise
 from ..kernels.gather import ReadPlan
 from ..kernels.random import TABLE_BITS
 from ..mapping.layout import ColumnLayout, column_layout
 from ..mapping.tiles import MappedLayer
-from .geometry import layer_cells, row_blocks
+from .geometry import layer_cells, read_plan, row_blocks
 from .mismatch import adc_gain_and_offset, adc_thresholds
+from .programmed import GroupBuilder, GroupCells, code_cells, is_solved, wired_crossbar
 from .reads import column_weights
 from .switches import ALL, Switches
 
@@ -40,19 +41,6 @@ _FLOAT32_EXACT = 2**24
 def needs_analog(hw: HardwareConfig) -> bool:
     """Whether any column sum or code depends on the chip: cells that conduct, or ADCs that differ."""
     return not hw.crossbar.is_ideal or (isinstance(hw.adc, UniformAdc) and not hw.adc.is_ideal)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GroupCells:
-    """Cells of one convolution group of one replica.
-
-    Attributes:
-        cells: for the kernel, in unit-cell counts.
-        image_sigma_counts: (rows, columns) float32 of the noise that is frozen for an image, None without.
-    """
-
-    cells: AnalogCells
-    image_sigma_counts: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,19 +117,22 @@ class AnalogChip:
     def _program(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
         codes, cell = layer_cells(mapped, group), self.hw.crossbar.cell
         if not isinstance(cell, CellModel) or not switches.conduct:
-            cells = AnalogCells(codes.astype(np.float32), _no_rows(), np.zeros(codes.shape[0]), _no_pairs())
-            return GroupCells(cells=cells, image_sigma_counts=None)
-        build = _Build(codes.shape, cell, self.hw)
-        layout = column_layout(mapped, group)
+            return code_cells(codes)
+        build, layout = GroupBuilder(codes.shape, cell, self.hw), column_layout(mapped, group)
+        if switches.wires and is_solved(self.hw):
+            build.solve(mapped, read_plan(mapped, group), layout)
+        stacks = np.unique(layout.crossbar[0] // mapped.row_blocks)
         for row_block in range(mapped.row_blocks):
             rows = slice(
                 row_block * mapped.rows_per_crossbar,
                 min((row_block + 1) * mapped.rows_per_crossbar, mapped.layer.n_rows),
             )
-            for crossbar in np.unique(layout.crossbar[row_block]):
+            for stack, crossbar in enumerate(stacks * mapped.row_blocks + row_block):
                 columns = np.flatnonzero(layout.crossbar[row_block] == crossbar)
                 number = replica * layout.n_crossbars + int(crossbar)
-                self._program_crossbar(mapped, layout, number, codes, rows, columns, switches, build)
+                self._program_crossbar(
+                    mapped, layout, number, codes, rows, columns, switches, build, (row_block, stack)
+                )
         return build.finished()
 
     def _program_crossbar(
@@ -153,7 +144,8 @@ class AnalogChip:
         rows: slice,
         columns: IntArray,
         switches: Switches,
-        build: _Build,
+        build: GroupBuilder,
+        place: tuple[int, int],
     ) -> None:
         """Program one physical crossbar, padding too, and add what it holds to the group."""
         shape = (mapped.rows_per_crossbar, mapped.cols_per_crossbar)
@@ -168,52 +160,6 @@ class AnalogChip:
             conductance = cell.programmed_uS(physical, cell_bits, draws)
         else:
             conductance = cell.target_uS(physical, cell_bits)
-        build.add(conductance, rows, columns, bitlines, read_noise=switches.read_noise)
-
-
-class _Build:
-    """Arrays of a convolution group while its crossbars are programmed; private to this module."""
-
-    def __init__(self, shape: tuple[int, ...], cell: CellModel, hw: HardwareConfig) -> None:
-        self.cell = cell
-        self.values = np.zeros(shape, dtype=np.float32)
-        self.variance: NDArray[np.float32] | None = None
-        self.image_sigma_counts: NDArray[np.float32] | None = None
-        self.row_fJ = np.zeros(shape[0])
-        # Conductances hold the gain that undoes drift; the current that flows does not.
-        self.pulse_fJ = cell.read_voltage_V**2 * cell.read_time_ns / cell.read_gain_ratio
-        self.unit_uS = cell.unit_uS(hw.crossbar.cell_bits)
-        self.base_uS = cell.conductance_min_uS if hw.crossbar.baseline == "subtracted" else 0.0
-
-    def add(
-        self, conductance_uS: FloatArray, rows: slice, columns: IntArray, bitlines: IntArray, *, read_noise: bool
-    ) -> None:
-        """Take over a crossbar of conductances (rows, cols)."""
-        used = rows.stop - rows.start
-        self.values[rows, columns] = (conductance_uS[:used, bitlines] - self.base_uS) / self.unit_uS
-        self.row_fJ[rows] += conductance_uS[:used].sum(axis=1) * self.pulse_fJ
-        if not read_noise:
-            return
-        sigma, frozen = self.cell.read_sigma_uS(conductance_uS), self.cell.image_sigma_uS(conductance_uS)
-        if sigma is not None:
-            if self.variance is None:
-                self.variance = np.zeros_like(self.values)
-            self.variance[rows, columns] = (sigma[:used, bitlines] / self.unit_uS) ** 2
-        if frozen is not None:
-            if self.image_sigma_counts is None:
-                self.image_sigma_counts = np.zeros_like(self.values)
-            self.image_sigma_counts[rows, columns] = frozen[:used, bitlines] / self.unit_uS
-
-    def finished(self) -> GroupCells:
-        """What was taken over."""
-        variance = _no_rows() if self.variance is None else self.variance
-        cells = AnalogCells(self.values, variance, self.row_fJ, _no_pairs())
-        return GroupCells(cells=cells, image_sigma_counts=self.image_sigma_counts)
-
-
-def _no_rows() -> NDArray[np.float32]:
-    return np.zeros((0, 0), dtype=np.float32)
-
-
-def _no_pairs() -> FloatArray:
-    return np.zeros((0, 0))
+        # Gain undoes drift behind the ADC or in the reference; the current in the wires is that of the cells.
+        wired = wired_crossbar(mapped, self.hw, conductance / cell.read_gain_ratio) if switches.wires else None
+        build.add(conductance, wired, rows, columns, bitlines, place=place, read_noise=switches.read_noise)

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SimulationError
 from ..kernels.analog import AnalogAdc, AnalogCells, ReadNoise, read_analog
 from ..kernels.gather import ReadPlan
 from ..kernels.random import perturb
 from ..mapping.tiles import MappedLayer
 from .adc import LayerShift
-from .analog import AnalogChip, GroupCells
+from .analog import AnalogChip
 from .geometry import read_plan
+from .programmed import GroupCells
 from .reads import Counted, Tally, shared_out, shift_table
 from .switches import ALL, Switches
 
@@ -74,10 +76,11 @@ class _Replica:
         # Picked rows are copies: what the kernel wrote into them goes back.
         psum, energy_fJ = self.tally.psum[part], self.tally.energy_fJ[part]
         noise = self.noise._replace(image=self.noise.image[part], step=self.noise.step[part])
-        read_analog(
+        converged = read_analog(
             self.flat[part],
             self.plan,
             cells,
+            self.programmed.solved,
             self.adc,
             noise,
             psum,
@@ -87,6 +90,11 @@ class _Replica:
             reads,
             energy_fJ,
         )
+        if not converged:
+            raise SimulationError(
+                f"layer {self.mapped.layer.name}, convolution group {self.group}, replica {self.replica}: the node "
+                "voltages of a crossbar did not converge; its wires are too resistive for its cells"
+            )
         if not isinstance(part, slice):
             self.tally.psum[part], self.tally.energy_fJ[part] = psum, energy_fJ
 

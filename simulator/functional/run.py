@@ -44,6 +44,7 @@ from .chip_reads import ChipRun
 from .crossbar import LayerReads, layer_histogram, read_layer
 from .neuron import batch_norm_current, run_lif, stream_current
 from .outputs import Outputs
+from .programmed import is_solved
 from .switches import ALL, NONE, Switches
 
 IntArray = NDArray[np.int64]
@@ -202,8 +203,9 @@ def column_sum_histograms(
     histograms: dict[str, IntArray] = {}
     run = None
     if chip is not None and not hw.crossbar.is_ideal:
-        quiet = dataclasses.replace(ALL, read_noise=False, adc=False)
-        run = ChipRun(chip=chip, images=spikes.indices, switches=quiet)
+        # Crossbars that are solved read by read are calibrated as if their wires had no resistance.
+        cells = dataclasses.replace(ALL, wires=not is_solved(hw))
+        run = ChipRun(chip=chip, images=spikes.indices, switches=cells)
     for node in network.order():
         inputs = values.inputs_of(node)
         if isinstance(node, ConvNode | LinearNode):

@@ -15,6 +15,7 @@ from ._jit import inlined, kernel
 from .crossbar import store_sums
 from .gather import ReadPlan, accumulate_rows, gather_rows, record_active, vectors_per_block
 from .random import fill_indices, mixed
+from .wires import WireLinks, WireNodes, solve_crossbar, wire_nodes
 
 _f32 = np.float32
 _u64 = np.uint64
@@ -32,6 +33,25 @@ class AnalogCells(NamedTuple):
     variance: NDArray[np.float32]
     row_fJ: NDArray[np.float64]
     pair_fJ: NDArray[np.float64]
+
+
+class SolvedCells(NamedTuple):
+    """Crossbars whose currents are solved read by read, none if ``conductance`` has no rows.
+
+    ``conductance``: (row blocks, stacks, rows, cols) uS of the crossbars below one another; ``column``: (stacks, cols)
+    logical column of a bitline, -1 if it holds none; ``row_block``: (row groups,); ``counts_per_uA``; ``base_counts``:
+    of a driven row, taken from every sum; ``fJ_per_uA``: energy of a read per current of its driven rows;
+    ``add_values``: whether the sums of ``AnalogCells.values``, which then are noise frozen for an image, come on top.
+    """
+
+    conductance: NDArray[np.float64]
+    column: NDArray[np.int64]
+    row_block: NDArray[np.int64]
+    links: WireLinks
+    counts_per_uA: float
+    base_counts: float
+    fJ_per_uA: float
+    add_values: bool
 
 
 class AnalogAdc(NamedTuple):
@@ -137,10 +157,40 @@ def _read_energy(cells: AnalogCells, plan: ReadPlan, g: int, rows: NDArray[np.in
 
 
 @kernel
+def _solve_sums(
+    solved: SolvedCells,
+    g: int,
+    rows: NDArray[np.int32],
+    first: int,
+    last: int,
+    nodes: WireNodes,
+    currents: NDArray[np.float64],
+    sums: NDArray[np.float32],
+) -> float:
+    """Column sums of one read by solving its crossbars; returns its energy, negative if one did not converge."""
+    block = solved.row_block[g]
+    base = block * solved.conductance.shape[2]
+    total = 0.0
+    for stack in range(solved.conductance.shape[1]):
+        current = solve_crossbar(
+            solved.conductance[block, stack], rows, first, last, base, solved.links, nodes, currents
+        )
+        if current < 0.0:
+            return -1.0
+        total += current
+        for j in range(currents.size):
+            c = solved.column[stack, j]
+            if c >= 0:
+                sums[c] = currents[j] * solved.counts_per_uA - (last - first) * solved.base_counts
+    return total * solved.fJ_per_uA
+
+
+@kernel
 def read_analog(
     codes: NDArray[Any],
     plan: ReadPlan,
     cells: AnalogCells,
+    solved: SolvedCells,
     adc: AnalogAdc,
     noise: ReadNoise,
     psum: NDArray[np.int64],
@@ -149,8 +199,8 @@ def read_analog(
     over: NDArray[np.int64],
     reads: NDArray[np.int64],
     energy_fJ: NDArray[np.float64],
-) -> None:
-    """Sums of all vectors through cells and ADCs.
+) -> bool:
+    """Sums of all vectors through cells and ADCs; whether every crossbar that had to be solved converged.
 
     Arguments are those of ``crossbar.read_narrow``; ``cells``, ``adc`` and ``noise`` are described by their types,
     ``over`` counts inputs of code_max + 1/2 lsb or more, and to ``energy_fJ`` (image-runs,) the energy of the driven
@@ -167,7 +217,9 @@ def read_analog(
     # Summed vector by vector: the bits must not depend on which images share a block.
     vector_fJ = np.empty(block)
     cell_noise, adc_noise = cells.variance.shape[0] > 0, adc.variance.shape[0] > 0
-    code_max = _f32(adc.code_max)
+    code_max, is_solved = _f32(adc.code_max), solved.conductance.shape[0] > 0
+    nodes = wire_nodes(solved.conductance.shape[2], solved.conductance.shape[3])
+    currents = np.empty(solved.conductance.shape[3])
     shared_draws = not np.array_equal(adc.own, np.arange(n_columns))
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
@@ -187,8 +239,18 @@ def read_analog(
                         continue
                     reads[g] += 1
                     image = (first + n) // n_positions
-                    vector_fJ[n] += _read_energy(cells, plan, g, rows, begin, end)
-                    accumulate_rows(cells.values, rows, begin, end, sums)
+                    if is_solved:
+                        spent_fJ = _solve_sums(solved, g, rows, begin, end, nodes, currents, sums)
+                        if spent_fJ < 0.0:
+                            return False
+                        vector_fJ[n] += spent_fJ
+                        if solved.add_values:
+                            accumulate_rows(cells.values, rows, begin, end, variance)
+                            for c in range(n_columns):
+                                sums[c] += variance[c]
+                    else:
+                        vector_fJ[n] += _read_energy(cells, plan, g, rows, begin, end)
+                        accumulate_rows(cells.values, rows, begin, end, sums)
                     if cell_noise or adc_noise:
                         if cell_noise:
                             accumulate_rows(cells.variance, rows, begin, end, variance)
@@ -228,3 +290,4 @@ def read_analog(
         for n in range(last - first):
             energy_fJ[(first + n) // n_positions] += vector_fJ[n]
         store_sums(codes, plan, first, last, totals, psum)
+    return True
