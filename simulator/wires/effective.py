@@ -135,9 +135,10 @@ def check_conductances(conductance_uS: FloatArray) -> None:
     if conductance_uS.ndim != 2 or conductance_uS.size == 0:
         raise ConfigError(f"conductance_uS: got shape {conductance_uS.shape}; a crossbar is (rows, cols), at least 1x1")
     if not np.isfinite(conductance_uS).all() or conductance_uS.min() < 0:
+        finite = conductance_uS[np.isfinite(conductance_uS)]
         raise ConfigError(
-            f"conductance_uS: from {np.nanmin(conductance_uS):g} to {np.nanmax(conductance_uS):g} uS, "
-            f"{int(np.count_nonzero(~np.isfinite(conductance_uS)))} not finite; every cell conducts 0 uS or more"
+            f"conductance_uS: the least is {finite.min(initial=np.inf):g} uS and {conductance_uS.size - finite.size} are "
+            "not finite; every cell conducts 0 uS or more"
         )
 
 

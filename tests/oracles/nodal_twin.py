@@ -1,6 +1,7 @@
 """Slow, obvious solver of a crossbar with wires: every node has an equation, conductances are stamped one by one.
 
-Ideal conductors join nodes (union by relabelling); sources are nodes of known voltage. Shares no code with the simulator.
+Ideal conductors join nodes (union by relabelling); sources are nodes of known voltage. Shares no code with the
+simulator.
 """
 
 from __future__ import annotations
