@@ -137,8 +137,8 @@ def check_conductances(conductance_uS: FloatArray) -> None:
     if not np.isfinite(conductance_uS).all() or conductance_uS.min() < 0:
         finite = conductance_uS[np.isfinite(conductance_uS)]
         raise ConfigError(
-            f"conductance_uS: the least is {finite.min(initial=np.inf):g} uS and {conductance_uS.size - finite.size} are "
-            "not finite; every cell conducts 0 uS or more"
+            f"conductance_uS: the least is {finite.min(initial=np.inf):g} uS and {conductance_uS.size - finite.size} "
+            "are not finite; every cell conducts 0 uS or more"
         )
 
 

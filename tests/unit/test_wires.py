@@ -51,8 +51,8 @@ def test_two_cells_on_a_bitline_by_hand():
     """1 kohm cells, 1 kohm wires on the column only; the upper row is two wires away from its amplifier.
 
     Driving the upper row: node 1 sees 1000 down beside the lower cell to 0 V: 500; node 0 gets 1/(1000+1000+500) =
-    0.4 mA, node 1 is at 0.2 V, so 0.2 mA arrive. Driving the lower row: node 1 sees 1000 down beside 2000 up to 0 V: 2000/3,
-    at 0.4 V: 0.4 mA.
+    0.4 mA, node 1 is at 0.2 V, so 0.2 mA arrive. Driving the lower row: node 1 sees 1000 down beside 2000 up to 0 V:
+    2000/3, at 0.4 V: 0.4 mA.
     """
     effective = effective_crossbar(np.full((2, 1), 1000.0), wires(column=1000))
     assert effective.transfer_uS[:, 0].tolist() == pytest.approx([200.0, 400.0], rel=1e-12)
