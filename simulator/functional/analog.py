@@ -7,7 +7,7 @@ chip, image, step, layer, position, plane, row group, column). The order of comp
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,19 @@ from ..kernels.gather import ReadPlan
 from ..kernels.random import TABLE_BITS
 from ..mapping.layout import ColumnLayout, column_layout
 from ..mapping.tiles import MappedLayer
+from . import wire_cache
 from .geometry import layer_cells, read_plan, row_blocks
 from .mismatch import adc_gain_and_offset, adc_thresholds
-from .programmed import GroupBuilder, GroupCells, code_cells, is_solved, wired_crossbar
+from .programmed import (
+    GroupBuilder,
+    GroupCells,
+    code_cells,
+    group_from,
+    is_solved,
+    stored_arrays,
+    stored_shapes,
+    wired_crossbar,
+)
 from .reads import column_weights
 from .switches import ALL, Switches
 
@@ -56,7 +66,7 @@ class AnalogChip:
         """Cells of a convolution group; column sums are in unit-cell counts, less the baseline if it is subtracted."""
         key = (mapped.layer.index, group, replica, dataclasses.replace(switches, adc=True, neuron=True))
         if key not in self._held:
-            self._held[key] = self._program(mapped, group, replica, switches)
+            self._held[key] = self._cached(mapped, group, replica, switches)
         return self._held[key]
 
     def forget(self) -> None:
@@ -113,6 +123,28 @@ class AnalogChip:
             threshold=threshold,
             own=layout.own,
         )
+
+    def _cached(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
+        """Cells of a group; exact wires take long, so what they give is kept on disk."""
+        wires, codes = self.hw.crossbar.wires, layer_cells(mapped, group)
+        if wires is None or wires.method != "exact" or not switches.wires or is_solved(self.hw):
+            return self._program(mapped, group, replica, switches)
+        key = wire_cache.content_key(
+            {
+                "crossbar": self.hw.crossbar.resolved(),
+                "columns_per_adc": self.hw.adc.columns_per_adc,
+                "scheme": asdict(mapped.scheme),
+                "place": [self.seed, self.chip, mapped.layer.index, group, replica],
+                "acts": [switches.programming, switches.read_noise],
+            },
+            codes,
+        )
+        held = wire_cache.load(key, stored_shapes(codes.shape, self.hw))
+        if held is not None:
+            return group_from(held)
+        programmed = self._program(mapped, group, replica, switches)
+        wire_cache.store(key, stored_arrays(programmed))
+        return programmed
 
     def _program(self, mapped: MappedLayer, group: int, replica: int, switches: Switches) -> GroupCells:
         codes, cell = layer_cells(mapped, group), self.hw.crossbar.cell

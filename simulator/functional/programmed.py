@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +166,26 @@ class GroupBuilder:
         cells = AnalogCells(self.values, variance, self.row_fJ, pairs)
         solved = self.solved._replace(add_values=self.image_sigma_counts is not None)
         return GroupCells(cells=cells, solved=solved, image_sigma_counts=self.image_sigma_counts)
+
+
+def stored_arrays(group: GroupCells) -> dict[str, NDArray[np.floating[Any]]]:
+    """Arrays of a group that is not solved read by read, by name; those that it does not have are left out."""
+    named = {**group.cells._asdict(), "image_sigma_counts": group.image_sigma_counts}
+    return {name: array for name, array in named.items() if array is not None and array.size}
+
+
+def stored_shapes(shape: tuple[int, ...], hw: HardwareConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of ``stored_arrays`` for (rows, columns) cells."""
+    whole = dict.fromkeys(("values", "variance", "image_sigma_counts"), shape)
+    return {**whole, "row_fJ": shape[:1], "pair_fJ": (shape[0], hw.crossbar.rows_per_read)}
+
+
+def group_from(arrays: dict[str, NDArray[Any]]) -> GroupCells:
+    """Group of its stored arrays."""
+    cells = AnalogCells(
+        arrays["values"], arrays.get("variance", _no_rows()), arrays["row_fJ"], arrays.get("pair_fJ", _no_pairs())
+    )
+    return GroupCells(cells=cells, solved=not_solved(), image_sigma_counts=arrays.get("image_sigma_counts"))
 
 
 def not_solved() -> SolvedCells:
