@@ -62,10 +62,20 @@ class ChipRequest:
         """What is added to the result of chip 0: ``chips`` and ``attribution``; nothing for one chip."""
         from spikeloop.simulator.chips import ChipStudy
         from spikeloop.simulator.metrics import wilson_interval
+        from spikeloop.simulator.pipeline import step_time_ns
 
         if self.chips == 1:
             return {}
-        study = ChipStudy.of(network, evaluation.mapping, hw, spikes, calibration, seed=seed, n_threads=self.threads)
+        study = ChipStudy.of(
+            network,
+            evaluation.mapping,
+            hw,
+            spikes,
+            calibration,
+            seed=seed,
+            n_threads=self.threads,
+            step_ns=step_time_ns(evaluation.mapping, hw),
+        )
         added: dict[str, Any] = {"ideal_accuracy": study.ideal_accuracy}
         spread = study.spread(self.chips, self.yield_at)
         added["chips"] = None if spread is None else asdict(spread)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .cells.base import CellModel
 from .config import HardwareConfig, UniformAdc
 from .functional.adc import LayerShift
-from .functional.analog import AnalogChip, needs_analog
+from .functional.analog import AnalogChip, has_neuron_faults, needs_chip
 from .functional.outputs import Outputs
 from .functional.run import calibrate_adc, run_functional
 from .functional.switches import ALL, NONE, Switches, only
@@ -84,6 +84,7 @@ class ChipStudy:
     calibration: SpikeTrain
     seed: int
     n_threads: int
+    step_ns: float | None
     ideal: Outputs
 
     @classmethod
@@ -97,6 +98,7 @@ class ChipStudy:
         *,
         seed: int,
         n_threads: int = 1,
+        step_ns: float | None = None,
     ) -> ChipStudy:
         """A study; runs ideal hardware once.
 
@@ -115,6 +117,7 @@ class ChipStudy:
             calibration=calibration,
             seed=seed,
             n_threads=n_threads,
+            step_ns=step_ns,
             ideal=ideal,
         )
 
@@ -140,6 +143,7 @@ class ChipStudy:
             chip=chip,
             switches=switches,
             n_threads=self.n_threads,
+            step_ns=self.step_ns,
         )
 
     def adc_shift(self, chip: AnalogChip | None) -> tuple[LayerShift, ...]:
@@ -148,7 +152,7 @@ class ChipStudy:
 
     def chip(self, number: int) -> AnalogChip | None:
         """Chip of that number; None where all chips are alike."""
-        return AnalogChip(hw=self.hw, seed=self.seed, chip=number) if needs_analog(self.hw) else None
+        return AnalogChip(hw=self.hw, seed=self.seed, chip=number) if needs_chip(self.hw) else None
 
     def spread(self, n_chips: int, yield_at: float | None = None) -> ChipSpread | None:
         """Accuracy of chips 0 to ``n_chips`` - 1, None without labels.
@@ -161,7 +165,7 @@ class ChipStudy:
         if ideal is None:
             return None
         values, agreements = [], []
-        for number in range(n_chips if needs_analog(self.hw) else 1):
+        for number in range(n_chips if needs_chip(self.hw) else 1):
             chip = self.chip(number)
             outputs = self.run(chip, self.adc_shift(chip))
             values.append(self._accuracy(outputs) or 0.0)
@@ -224,6 +228,8 @@ def effects(hw: HardwareConfig) -> tuple[str, ...]:
         found.append("wires")
     if isinstance(hw.adc, UniformAdc):
         found.append("adc")
+    if has_neuron_faults(hw):
+        found.append("neuron")
     return tuple(found)
 
 

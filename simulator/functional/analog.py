@@ -53,6 +53,17 @@ def needs_analog(hw: HardwareConfig) -> bool:
     return not hw.crossbar.is_ideal or (isinstance(hw.adc, UniformAdc) and not hw.adc.is_ideal)
 
 
+def has_neuron_faults(hw: HardwareConfig) -> bool:
+    """Whether neurons or their memory depart from the network's: membranes in registers do not fail."""
+    in_memory = hw.dataflow.loop == "timestep_major"
+    return hw.neuron.has_mismatch or (in_memory and not hw.neuron.memory.is_ideal)
+
+
+def needs_chip(hw: HardwareConfig) -> bool:
+    """Whether anything that is computed depends on the chip."""
+    return needs_analog(hw) or has_neuron_faults(hw)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnalogChip:
     """Chip number ``chip`` of a design. What it programmed is kept, so that many runs of it program once."""

@@ -24,6 +24,8 @@ class Outputs:
         crossbar_clipped: likewise, conversions that hit the top code although the sum was larger.
         adc_shift: (layers,) log2 of the lsb of each layer's ADCs in unit-cell counts, or (crossbars,) of each
             crossbar's.
+        saturated: LIF name -> (T,) int64, membranes of all images that were cut to the ends of their range.
+        memory_errors: LIF name -> (T,) int64, bits of membranes that were read otherwise than they were written.
         spikes: LIF name -> (T, B, C, H, W) uint8; empty unless recorded.
         membranes: LIF name -> (T, B, C, H, W) int64 stored codes U; empty unless recorded.
     """
@@ -33,6 +35,8 @@ class Outputs:
     crossbar_conversions: tuple[NDArray[np.int64], ...]
     crossbar_clipped: tuple[NDArray[np.int64], ...]
     adc_shift: tuple[LayerShift, ...]
+    saturated: MappingProxyType[str, NDArray[np.int64]]
+    memory_errors: MappingProxyType[str, NDArray[np.int64]]
     spikes: MappingProxyType[str, NDArray[np.uint8]]
     membranes: MappingProxyType[str, NDArray[np.int64]]
 

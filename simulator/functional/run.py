@@ -39,10 +39,11 @@ from .adc import (
     needs_calibration,
     shifts_from_histograms,
 )
-from .analog import AnalogChip, needs_analog
+from .analog import AnalogChip, has_neuron_faults, needs_analog, needs_chip
 from .chip_reads import ChipRun
 from .crossbar import LayerReads, layer_histogram, read_layer
-from .neuron import batch_norm_current, run_lif, stream_current
+from .neuron import batch_norm_current, compute_lif, stream_current
+from .neuron_faults import NeuronFaults, neuron_faults
 from .outputs import Outputs
 from .programmed import is_solved
 from .switches import ALL, NONE, Switches
@@ -61,6 +62,8 @@ class _Recorder:
     activity: dict[str, LayerActivity] = field(default_factory=dict)
     conversions: dict[str, IntArray] = field(default_factory=dict)
     clipped: dict[str, IntArray] = field(default_factory=dict)
+    saturated: dict[str, IntArray] = field(default_factory=dict)
+    memory_errors: dict[str, IntArray] = field(default_factory=dict)
     spikes: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     membranes: dict[str, IntArray] = field(default_factory=dict)
 
@@ -74,6 +77,60 @@ class _Recorder:
             spikes_out=np.zeros((kept, n_timesteps), dtype=np.int64),
             read_fJ=None if reads.read_fJ is None else reads.read_fJ[:kept],
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Neurons:
+    """Neurons of a chip; private to this module. Without ``chip`` they are those of the network."""
+
+    hw: HardwareConfig
+    chip: AnalogChip | None
+    images: IntArray
+    step_ns: float | None
+    #: LIF -> whether its faults act, and its number in the network.
+    acts: PyMapping[str, bool]
+    number: PyMapping[str, int]
+
+    def faults(self, node: LifNode) -> NeuronFaults | None:
+        """Faults of one LIF.
+
+        Raises:
+            ConfigError: something depends on the time of a step and it is not known.
+        """
+        if self.chip is None or not self.acts[node.name]:
+            return None
+        return neuron_faults(
+            self.hw.neuron,
+            seed=self.chip.seed,
+            chip=self.chip.chip,
+            lif_key=self.number[node.name],
+            step_ns=self.step_ns,
+            in_memory=self.hw.dataflow.loop == "timestep_major",
+        )
+
+
+def _neurons(
+    network: Network,
+    mapping: Mapping,
+    hw: HardwareConfig,
+    chip: AnalogChip | None,
+    spikes: SpikeTrain,
+    switches: Switches | PyMapping[str, Switches],
+    step_ns: float | None,
+) -> _Neurons:
+    acts = {}
+    for item in mapping.layers:
+        own = switches if isinstance(switches, Switches) else switches.get(item.layer.name, NONE)
+        acts.update({lif.name: own.neuron for lif in item.layer.lifs})
+    lifs = [node.name for node in network.order() if isinstance(node, LifNode)]
+    return _Neurons(
+        hw=hw,
+        chip=chip if has_neuron_faults(hw) else None,
+        images=spikes.indices,
+        step_ns=step_ns,
+        acts=acts,
+        number={name: number for number, name in enumerate(lifs)},
+    )
 
 
 class _Values:
@@ -105,6 +162,7 @@ def run_functional(
     chip: AnalogChip | None = None,
     switches: Switches | PyMapping[str, Switches] = ALL,
     n_threads: int = 1,
+    step_ns: float | None = None,
 ) -> Outputs:
     """Logits, activity and conversion counts of a batch.
 
@@ -119,12 +177,15 @@ def run_functional(
         chip: the chip that computes; None: chip 0 of seed 0 where the design is not ideal.
         switches: departures from the ideal that act, in all layers or by name of the layer (others are ideal).
         n_threads: threads that share the images; the result does not depend on them.
+        step_ns: time of one step, which the retention of membranes depends on.
 
     Raises:
         DatasetError: the input codes do not fit the network.
+        ConfigError: the design needs ``step_ns`` and it is not given.
     """
     spikes.check_fits(network)
-    used = chip if chip is not None or not needs_analog(hw) else AnalogChip(hw=hw, seed=0)
+    used = chip if chip is not None or not needs_chip(hw) else AnalogChip(hw=hw, seed=0)
+    neurons = _neurons(network, mapping, hw, used, spikes, switches, step_ns)
     mapped = {item.layer.name: item for item in mapping.layers}
     shift = dict(zip(mapped, adc_shift, strict=True))
     recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=record)
@@ -136,7 +197,7 @@ def run_functional(
             layer = mapped[node.name]
             read = _layer_codes(layer, inputs[0], network)
             active = switches if isinstance(switches, Switches) else switches.get(node.name, NONE)
-            departs = used is not None and (active.adc or active.conduct)
+            departs = needs_analog(hw) and (active.adc or active.conduct)
             run = ChipRun(chip=used, images=spikes.indices, switches=active) if used is not None and departs else None
             lsb = shift[node.name] if active.adc else 0
             bits = hw.adc_bits if active.adc else IDEAL_ADC_BITS
@@ -146,7 +207,7 @@ def run_functional(
             recorder.keep_reads(layer, reads, read, network.n_timesteps)
             values.by_name[node.name] = reads.psum
         else:
-            values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
+            values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder, neurons)
     names = list(mapped)
     return Outputs(
         logits=values.by_name[network.readout.name].astype(np.int64),
@@ -156,6 +217,8 @@ def run_functional(
         crossbar_conversions=tuple(recorder.conversions[name] for name in names),
         crossbar_clipped=tuple(recorder.clipped[name] for name in names),
         adc_shift=tuple(adc_shift),
+        saturated=MappingProxyType(recorder.saturated),
+        memory_errors=MappingProxyType(recorder.memory_errors),
         spikes=MappingProxyType(recorder.spikes if record else {}),
         membranes=MappingProxyType(recorder.membranes),
     )
@@ -241,6 +304,7 @@ def _elementwise(
     codes: NDArray[np.integer],
     network: Network,
     recorder: _Recorder,
+    neurons: _Neurons | None = None,
 ) -> NDArray[np.integer]:
     if isinstance(node, InputNode):
         return codes
@@ -251,11 +315,13 @@ def _elementwise(
         return batch_norm_current(value.astype(np.int64), node)
     if isinstance(node, LifNode):
         current = stream_current(value.astype(np.int64), node)
-        spikes, membrane = run_lif(current, node, network.n_timesteps, record=recorder.record)
-        recorder.spikes[node.name] = spikes if recorder.record else spikes[:, : recorder.cycle_images]
-        if membrane is not None:
-            recorder.membranes[node.name] = membrane
-        return spikes
+        faults, images = (None, None) if neurons is None else (neurons.faults(node), neurons.images)
+        run = compute_lif(current, node, network.n_timesteps, record=recorder.record, faults=faults, images=images)
+        recorder.spikes[node.name] = run.spikes if recorder.record else run.spikes[:, : recorder.cycle_images]
+        recorder.saturated[node.name], recorder.memory_errors[node.name] = run.saturated, run.memory_errors
+        if run.membranes is not None:
+            recorder.membranes[node.name] = run.membranes
+        return run.spikes
     if isinstance(node, SumPoolNode):
         return sum_pool(value, node)
     if isinstance(node, FlattenNode):
