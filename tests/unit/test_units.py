@@ -53,7 +53,7 @@ DIMENSIONLESS = {
 }
 
 #: Last part of a name that says that there is no unit.
-DIMENSIONLESS_SUFFIXES = ("_ratio", "_fraction", "_exponent", "_sigma")
+DIMENSIONLESS_SUFFIXES = ("_ratio", "_fraction", "_exponent", "_sigma", "_share")
 
 
 def _all_modules() -> None:
