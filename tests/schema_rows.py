@@ -23,9 +23,17 @@ def schema_rows(cls: type[Spec], prefix: str = "") -> list[tuple[str, str, str]]
         if not inner:
             rows.append((f"{prefix}{name}", _unit(name, field.annotation), _default(field.default)))
         for part in inner:
-            tag = f"[{part.model_fields['kind'].default}]" if "kind" in part.model_fields and len(inner) > 1 else ""
+            tag = _kind_tag(part) if len(inner) > 1 else ""
             rows += schema_rows(part, f"{prefix}{name}{'[]' if listed else tag}.")
     return rows
+
+
+def _kind_tag(part: type[Spec]) -> str:
+    """``[uniform]`` of a schema that is one of several kinds; ``[device]`` of the base of all device cells."""
+    if "kind" not in part.model_fields:
+        return ""
+    kind = part.model_fields["kind"].default
+    return "[device]" if kind is PydanticUndefined else f"[{kind}]"
 
 
 def _types(annotation: Any) -> list[Any]:
@@ -48,5 +56,6 @@ def _unit(name: str, annotation: Any) -> str:
 def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "required"
-    words = {True: "true", False: "false", None: "none"}
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else words.get(value, str(value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

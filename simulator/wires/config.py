@@ -27,7 +27,7 @@ class WiresConfig(Spec):
         unselected_bitlines: what the multiplexer does to bitlines that are not converted in this phase.
         inactive_rows: what drivers do to wordlines outside the row group that is read: held at 0 V, or left floating. A
             wordline of the group whose input bit is 0 is held at 0 V.
-        method: ``exact`` solves every node; ``approximate`` uses the closed form of docs/model.md.
+        method: ``exact`` solves every node; ``approximate`` uses the closed form of docs/wires.md.
     """
 
     source: str = Field(min_length=1)
