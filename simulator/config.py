@@ -286,9 +286,19 @@ class HardwareConfig(Spec):
         return self
 
     def content_hash(self) -> str:
-        """sha256 of every field but the name and the source."""
-        fields = self.resolved()
-        return canonical_hash({key: fields[key] for key in fields if key not in ("name", "source")})
+        """sha256 of every field but the name and the sources (of the design, its cells and its wires)."""
+        fields = _without_sources(self.resolved())
+        fields.pop("name")
+        return canonical_hash(fields)
+
+
+def _without_sources(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same fields, nested ones too, but those that only say where a number comes from."""
+    return {
+        key: _without_sources(value) if isinstance(value, dict) else value
+        for key, value in fields.items()
+        if key != "source"
+    }
 
 
 def shipped_files(folder: str) -> dict[str, Path]:

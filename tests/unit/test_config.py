@@ -122,6 +122,18 @@ def test_hash_ignores_the_name_and_nothing_else():
     assert hw.model_copy(update={"name": "b"}).content_hash() == hw.content_hash()
 
 
+def test_hash_ignores_where_a_number_comes_from_at_any_depth():
+    hw = load_hardware("rram_64_nonideal")
+    cell = hw.crossbar.cell
+
+    def with_cell(**changed):
+        crossbar = hw.crossbar.model_copy(update={"cell": cell.model_copy(update=changed)})
+        return hw.model_copy(update={"crossbar": crossbar})
+
+    assert with_cell(source="another paper").content_hash() == hw.content_hash()
+    assert with_cell(conductance_max_uS=cell.conductance_max_uS + 1).content_hash() != hw.content_hash()
+
+
 @given(text=st.text(max_size=60))
 def test_any_text_gives_a_value_or_one_sentence(text):
     caught = None
