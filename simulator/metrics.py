@@ -23,6 +23,7 @@ from .errors import SimulationError
 from .functional.activity import Activity
 from .mapping.tiles import MappedLayer, Mapping
 from .program import UNIT_KINDS, Program
+from .usage import AdcUse, LifMetrics
 from .wires.config import WiresConfig
 
 FloatArray = NDArray[np.floating[Any]]
@@ -58,16 +59,6 @@ class Accuracy:
     value: float | None
     n: int
     ci95: tuple[float, float] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdcUse:
-    """Ranges of a layer's ADCs (log2 of their lsb) and shares of conversions that clipped: mean, and worst crossbar."""
-
-    shift_min: int = 0
-    shift_max: int = 0
-    clipped_fraction: float = 0.0
-    clipped_worst: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +102,8 @@ class Metrics:
 
     ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component`` and, each, in
     ``by_layer``; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer the cycles
-    of the whole run were spent; it is empty if the path was not walked. Over several images all figures are means;
+    of the whole run were spent; it is empty if the path was not walked, and so is ``by_lif``
+    if spikes were drawn at random. Over several images all figures are means;
     ``cycles``, ``sops`` and the busy cycles are rounded to whole numbers.
     """
 
@@ -133,6 +125,7 @@ class Metrics:
     cycles: int
     by_component: dict[str, ComponentMetrics]
     by_layer: tuple[LayerMetrics, ...]
+    by_lif: tuple[LifMetrics, ...]
     critical_path: tuple[Bottleneck, ...]
     sources: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -149,6 +142,7 @@ def measure(
     accuracy: Accuracy,
     seed: int,
     adc_use: Sequence[AdcUse],
+    by_lif: Sequence[LifMetrics] = (),
 ) -> Metrics:
     """Metrics of a run: cycles and action counts times the cost library.
 
@@ -162,6 +156,7 @@ def measure(
         accuracy: of the functional run.
         seed: for the record.
         adc_use: (layers,) ranges of the ADCs and what they clipped.
+        by_lif: use of the membranes; empty if no membrane was computed.
 
     Raises:
         ConfigError: an ADC width outside the validity of the technology's fit.
@@ -200,6 +195,7 @@ def measure(
         cycles=sum(layer.cycles for layer in by_layer),
         by_component=by_component,
         by_layer=by_layer,
+        by_lif=tuple(by_lif),
         critical_path=trace.path.bottlenecks() if trace.path is not None else (),
         sources=(*citations(components, technology), *_device_sources(hw)),
         warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),

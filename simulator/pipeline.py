@@ -24,10 +24,11 @@ from .functional.run import calibrate_adc, run_functional
 from .limits import check_memory
 from .mapping import tiles
 from .mapping.tiles import map_network
-from .metrics import Accuracy, AdcUse, Metrics, measure, wilson_interval
+from .metrics import Accuracy, Metrics, measure, wilson_interval
 from .network.graph import Network
 from .network.spikes import SpikeTrain
 from .program import Program, compile_program
+from .usage import AdcUse, adc_use, lif_use
 
 #: Share of spikes at which the time of a step is estimated.
 NOMINAL_DENSITY = 0.15
@@ -119,6 +120,7 @@ def evaluate(
         accuracy=accuracy_of(correct),
         seed=seed,
         adc_use=adc_use(outputs),
+        by_lif=lif_use(outputs, network),
     )
     return Evaluation(metrics=metrics, mapping=mapping, outputs=outputs, trace=trace, correct=correct)
 
@@ -175,24 +177,6 @@ def step_time_ns(mapping: tiles.Mapping, hw: HardwareConfig) -> float | None:
     steps = mapping.network.n_timesteps
     summary = summarise([item.layer for item in mapping.layers], steps, NOMINAL_DENSITY)
     return estimate(summary, hw).latency_cycles * hw.cycle_ns / steps
-
-
-def adc_use(outputs: Outputs) -> tuple[AdcUse, ...]:
-    """Ranges of each layer's ADCs and what they clipped."""
-    found = []
-    for shift, conversions, clipped in zip(
-        outputs.adc_shift, outputs.crossbar_conversions, outputs.crossbar_clipped, strict=True
-    ):
-        each = np.divide(clipped, conversions, out=np.zeros(clipped.size), where=conversions > 0)
-        found.append(
-            AdcUse(
-                shift_min=int(np.min(shift)),
-                shift_max=int(np.max(shift)),
-                clipped_fraction=float(clipped.sum() / max(1, conversions.sum())),
-                clipped_worst=float(each.max(initial=0.0)),
-            )
-        )
-    return tuple(found)
 
 
 def accuracy_of(correct: NDArray[np.bool_] | None) -> Accuracy:

@@ -22,7 +22,6 @@ from spikeloop.simulator.functional.activity import Activity, LayerActivity
 from spikeloop.simulator.metrics import (
     UNIT_COMPONENT,
     Accuracy,
-    AdcUse,
     Metrics,
     measure,
     paired_interval,
@@ -31,6 +30,7 @@ from spikeloop.simulator.metrics import (
 )
 from spikeloop.simulator.network.graph import Network
 from spikeloop.simulator.program import UNIT_KINDS, Program, compile_program
+from spikeloop.simulator.usage import AdcUse
 
 NO_DATA = Accuracy(value=None, n=0, ci95=None)
 
@@ -297,6 +297,7 @@ def test_json_has_the_agreed_keys_and_is_finite():
         "cycles",
         "by_component",
         "by_layer",
+        "by_lif",
         "sources",
     ]
     assert set(expected) <= set(parsed)
