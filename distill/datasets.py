@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from spikeloop.simulator.errors import DatasetError
 
+from .data_files import data_folder, read_cifar10, read_idx
+
 FloatImages = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 #: Seed and size of the digits' test split; a result names the split, so they never change.
@@ -77,6 +80,44 @@ def _load_digits() -> Dataset:
     )
 
 
+def _load_fashion_mnist() -> Dataset:
+    """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 + 10,000 images of 28x28 in ``fashion-mnist``."""
+    folder = data_folder() / "fashion-mnist"
+    train, test = (
+        (read_idx(folder, f"{split}-images-idx3-ubyte", 3)[:, None], read_idx(folder, f"{split}-labels-idx1-ubyte", 1))
+        for split in ("train", "t10k")
+    )
+    return _of_bytes("fashion_mnist", train, test, (1, 28, 28))
+
+
+def _load_cifar10() -> Dataset:
+    """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 images of 32x32 in ``cifar-10-batches-bin``."""
+    folder = data_folder() / "cifar-10-batches-bin"
+    train = read_cifar10(folder, tuple(f"data_batch_{i}.bin" for i in range(1, 6)))
+    return _of_bytes("cifar10", train, read_cifar10(folder, ("test_batch.bin",)), (3, 32, 32))
+
+
+def _of_bytes(name: str, train: tuple[Bytes, Bytes], test: tuple[Bytes, Bytes], shape: tuple[int, int, int]) -> Dataset:
+    """Data set of (images, labels) in bytes.
+
+    Raises:
+        DatasetError: images of another shape, or not one label an image.
+    """
+    for images, labels in (train, test):
+        if images.shape[1:] != shape or labels.shape != images.shape[:1]:
+            raise DatasetError(
+                f"{name}: images of shape {images.shape[1:]} with {labels.size} labels for {len(images)}; allowed are "
+                f"{shape} and one label an image, fetch it again"
+            )
+    return Dataset(
+        name=name,
+        train_images=train[0].astype(np.float32) / np.float32(255),
+        train_labels=train[1].astype(np.int64),
+        test_images=test[0].astype(np.float32) / np.float32(255),
+        test_labels=test[1].astype(np.int64),
+    )
+
+
 def stratified_split(labels: Labels, *, n_test: int, seed: int) -> tuple[Labels, Labels]:
     """Indices (train, test), sorted; every class keeps its share, and the test split has ``n_test`` images."""
     rng = np.random.default_rng(seed)
@@ -89,4 +130,6 @@ def stratified_split(labels: Labels, *, n_test: int, seed: int) -> tuple[Labels,
     return train, test
 
 
-_LOADERS: Mapping[str, Callable[[], Dataset]] = MappingProxyType({"digits": _load_digits})
+_LOADERS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
+    {"digits": _load_digits, "fashion_mnist": _load_fashion_mnist, "cifar10": _load_cifar10}
+)

@@ -59,6 +59,19 @@ _DEMO = Architecture(
         Classifier(name="fc", classes=10),
     ),
 )
+_FASHION = Architecture(
+    name="fashion",
+    input=_pixels((1, 28, 28), 8),
+    layers=(
+        Conv(name="conv1", channels=16),
+        SumPool(name="pool1"),
+        Conv(name="conv2", channels=32),
+        SumPool(name="pool2"),
+        Conv(name="conv3", channels=64),
+        Dense(name="fc1", features=128),
+        Classifier(name="fc2", classes=10),
+    ),
+)
 _VGG9 = Architecture(
     name="vgg9",
     input=_pixels((3, 32, 32), 8),
@@ -125,6 +138,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         plan.name: plan
         for plan in (
             _DEMO,
+            _FASHION,
             _VGG9,
             _ms_resnet("ms_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
             _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),

@@ -92,8 +92,9 @@ def sweep(
     figure, axes = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
     for i, of_line in enumerate(line[1]):
         mine = np.array([row[1:4] for row in rows if row[0] == of_line])
+        side = 0.012 * (i - (len(line[1]) - 1) / 2)  # keeps the bars of the lines apart
         axes.errorbar(
-            mine[:, 0],
+            mine[:, 0] * 10 ** (2 * side) if log else mine[:, 0] + side * (x[1][-1] - x[1][0]),
             100 * mine[:, 1],
             100 * mine[:, 2],
             marker=MARKERS[i],

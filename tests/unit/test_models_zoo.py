@@ -75,7 +75,7 @@ def test_sum_pool_adds_whole_windows_only(size, kernel):
 
 
 def test_an_unknown_network_names_the_nearest():
-    with pytest.raises(NetworkError, match=r"did you mean 'vgg9'\? available: demo, vgg9, ms_resnet_tiny"):
+    with pytest.raises(NetworkError, match=r"did you mean 'vgg9'\? available: demo, fashion, vgg9, ms_resnet_tiny"):
         architecture("vgg-9")
 
 

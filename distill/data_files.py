@@ -1,0 +1,101 @@
+"""Image files in their published layouts: IDX (MNIST, Fashion-MNIST) and the binary records of CIFAR-10."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloop.simulator.errors import DatasetError
+
+Bytes = NDArray[np.uint8]
+
+#: Environment variable that names the folder of all data sets.
+DATA_VARIABLE = "SPIKELOOP_DATA"
+#: Label byte, then 1,024 red, green and blue pixels, row by row.
+_CIFAR_RECORD = 1 + 3 * 32 * 32
+
+
+def data_folder() -> Path:
+    """Folder of all data sets: ``$SPIKELOOP_DATA``, else ``$XDG_DATA_HOME/spikeloop``, else the usual place of that."""
+    given = os.environ.get(DATA_VARIABLE)
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "spikeloop"
+
+
+def read_idx(folder: Path, name: str, ndim: int) -> Bytes:
+    """Array of unsigned bytes in an IDX file, plain or with ``.gz``.
+
+    Source of the format: LeCun, "The MNIST database of handwritten digits": bytes 0, 0, type (8: unsigned byte), number
+    of dimensions, then each size as a big-endian 32-bit number, then the data.
+
+    Raises:
+        DatasetError: no such file; not an IDX file of bytes with ``ndim`` dimensions; too short or too long.
+    """
+    path = _first_of(folder, (f"{name}.gz", name))
+    content = _content(path)
+    head = 4 + 4 * ndim
+    if len(content) < head or content[:4] != bytes((0, 0, 8, ndim)):
+        raise DatasetError(f"{path}: does not start as an IDX file of bytes with {ndim} dimensions; fetch it again")
+    shape = tuple(int(n) for n in np.frombuffer(content, dtype=">u4", count=ndim, offset=4))
+    size = math.prod(shape)
+    if len(content) != head + size:
+        raise DatasetError(
+            f"{path}: has {len(content) - head} bytes of data, its header says {size}; it is cut or damaged, fetch it "
+            "again"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=head).reshape(shape)
+
+
+def read_cifar10(folder: Path, names: tuple[str, ...]) -> tuple[Bytes, Bytes]:
+    """(images (N, 3, 32, 32), labels (N,)) of binary batches of CIFAR-10.
+
+    Source of the format: Krizhevsky, "The CIFAR-10 dataset", binary version: records of a label byte and 3,072 pixels,
+    the red ones first, row by row. The version for Python is a pickle, and is never read.
+
+    Raises:
+        DatasetError: no such file; a length that is no number of records; a label above 9.
+    """
+    records = []
+    for name in names:
+        path = _first_of(folder, (name,))
+        content = _content(path)
+        if not content or len(content) % _CIFAR_RECORD:
+            raise DatasetError(
+                f"{path}: has {len(content)} bytes; a batch is a whole number of records of {_CIFAR_RECORD} bytes, "
+                "fetch it again"
+            )
+        batch = np.frombuffer(content, dtype=np.uint8).reshape(-1, _CIFAR_RECORD)
+        if int(batch[:, 0].max()) > 9:
+            raise DatasetError(f"{path}: has label {int(batch[:, 0].max())}; CIFAR-10 has 0 to 9, fetch it again")
+        records.append(batch)
+    every = np.concatenate(records)
+    return every[:, 1:].reshape(-1, 3, 32, 32), every[:, 0]
+
+
+def _first_of(folder: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise DatasetError(
+        f"{folder / names[0]}: no such file; put the data set there, or say with {DATA_VARIABLE} where its folder lies"
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                return stream.read()
+        return path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DatasetError(f"{path}: is not a whole gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error}); check it") from error
