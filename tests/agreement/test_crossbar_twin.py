@@ -1,6 +1,8 @@
 """The crossbar kernel equals the plain Python twin, cell by cell and code by code."""
 
 from collections import Counter
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given, settings
@@ -8,20 +10,31 @@ from hypothesis import strategies as st
 from networks import design, designs, networks, random_spikes
 from oracles.crossbar_twin import conv_windows, crossbar_product
 
+from spikeloop.simulator.functional import reads as reads_module
 from spikeloop.simulator.functional.crossbar import driven_rows, layer_histogram, read_layer
 from spikeloop.simulator.mapping.tiles import map_network
 
 _SEEN: Counter[str] = Counter()
 
 
-@settings(max_examples=120)
-@given(network=networks(max_timesteps=1), hw=designs(lossless=False), shift=st.integers(0, 3), seed=st.integers(0, 999))
-def _check_first_layer(network, hw, shift, seed):
+@settings(max_examples=300)
+@given(
+    network=networks(max_timesteps=1),
+    hw=designs(lossless=False),
+    shift=st.integers(0, 3),
+    other_bits=st.sampled_from([None, None, 1, 2, 9]),
+    wide=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def _check_first_layer(network, hw, shift, other_bits, wide, seed):
+    adc_bits = other_bits or hw.adc_bits
     mapped = map_network(network, hw).layers[0]
     spikes = random_spikes(network, 2, seed)
     codes = spikes.codes if not network.input.static else spikes.codes[None]
     layer, node = mapped.layer, network.input
-    reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=hw.adc_bits)
+    # Small arrays seldom need the wide lanes: half of the cases are sent there.
+    with patch.object(reads_module, "narrow_adc", return_value=None) if wide else nullcontext():
+        reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=adc_bits)
     assert np.array_equal(driven_rows(mapped, codes), reads.active_rows)
     per_group = layer.in_shape[0] // layer.n_groups
     conversions = clipped = 0
@@ -40,7 +53,7 @@ def _check_first_layer(network, hw, shift, seed):
                     rows=hw.crossbar.rows,
                     rows_active=hw.crossbar.rows_per_read,
                     lsb=2**shift,
-                    adc_bits=hw.adc_bits,
+                    adc_bits=adc_bits,
                     dummy_cols=hw.crossbar.cols * mapped.scheme.dummy_columns,
                 )
                 y, x = divmod(position, layer.out_shape[2])
@@ -52,7 +65,7 @@ def _check_first_layer(network, hw, shift, seed):
                 conversions, clipped = conversions + done, clipped + over
     assert (reads.conversions.sum(), reads.clipped.sum()) == (conversions, clipped)
     _SEEN[mapped.scheme.kind] += 1
-    _SEEN["clipped"] += clipped > 0
+    _SEEN["clipped wide" if wide else "clipped"] += clipped > 0
     _SEEN["signed"] += node.signed
     _SEEN["several_reads"] += mapped.reads_per_vector > 1
     _SEEN["several_blocks"] += mapped.row_blocks > 1
@@ -61,11 +74,22 @@ def _check_first_layer(network, hw, shift, seed):
     _SEEN["dummy"] += mapped.scheme.dummy_columns > 0
 
 
-def test_kernel_equals_twin_and_the_hard_cases_occurred():
+def _counted(name, kernel):
+    def call(*args):
+        _SEEN[name] += 1
+        return kernel(*args)
+
+    return call
+
+
+def test_kernel_equals_twin_and_the_hard_cases_occurred(monkeypatch):
     _SEEN.clear()
+    kernels = ("read_exact", "read_narrow", "read_wide")
+    for name in kernels:
+        monkeypatch.setattr(reads_module, name, _counted(name, getattr(reads_module, name)))
     _check_first_layer()
-    cases = ("differential", "offset", "affine", "clipped", "signed", "several_reads", "several_blocks", "grouped")
-    for case in (*cases, "dummy"):
+    cases = ("differential", "offset", "affine", "signed", "several_reads", "several_blocks", "grouped")
+    for case in (*cases, "clipped", "clipped wide", "dummy", *kernels):
         assert _SEEN[case] >= 10, (case, _SEEN)
 
 
