@@ -190,6 +190,9 @@ def simulate(
     crossbars: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Write ADC range and clipped mass of every crossbar.")
     ] = None,
+    column_sums: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write the histogram of the column sums of every layer.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of the functional run.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random draw.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also keep the result and its run record here.")] = None,
@@ -215,7 +218,12 @@ def simulate(
             trace=trace, cycles=trace_cycles, steps=trace_steps, max_events=trace_events, timeline=timeline
         ),
         chips=ChipRequest(
-            chips=chips, yield_at=yield_at, attribution=attribution, threads=threads, crossbars=crossbars
+            chips=chips,
+            yield_at=yield_at,
+            attribution=attribution,
+            threads=threads,
+            crossbars=crossbars,
+            column_sums=column_sums,
         ),
     )
 

@@ -30,6 +30,7 @@ class ChipRequest:
         attribution: whether each non-ideality is also run alone.
         threads: threads of the functional run.
         crossbars: CSV file for ranges and clipping of every crossbar.
+        column_sums: CSV file for the histogram of every layer's column sums.
     """
 
     chips: int = 1
@@ -37,6 +38,7 @@ class ChipRequest:
     attribution: bool = True
     threads: int = 1
     crossbars: Path | None = None
+    column_sums: Path | None = None
 
     def check(self, *, has_data: bool) -> None:
         """Refuse what cannot be answered.
@@ -44,11 +46,15 @@ class ChipRequest:
         Raises:
             ConfigError: chips, a yield or crossbars without images, or a file that cannot be written.
         """
-        path = self.crossbars
-        if path is not None and (path.suffix != ".csv" or path.is_dir() or not path.parent.is_dir()):
-            raise ConfigError(f"--crossbars {path}: cannot be written; give a .csv file in a folder that exists")
-        if not has_data and (self.chips > 1 or self.yield_at is not None or self.crossbars is not None):
-            raise ConfigError("--chips, --yield-at and --crossbars need images and --density has none; leave one out")
+        tables = {"--crossbars": self.crossbars, "--column-sums": self.column_sums}
+        for option, path in tables.items():
+            if path is not None and (path.suffix != ".csv" or path.is_dir() or not path.parent.is_dir()):
+                raise ConfigError(f"{option} {path}: cannot be written; give a .csv file in a folder that exists")
+        wanted = self.chips > 1 or self.yield_at is not None or any(path is not None for path in tables.values())
+        if not has_data and wanted:
+            raise ConfigError(
+                "--chips, --yield-at, --crossbars and --column-sums need images and --density has none; leave one out"
+            )
 
     def study(
         self,
@@ -87,10 +93,37 @@ class ChipRequest:
             added["attribution"] = [asdict(row) for row in study.attribution()]
         return added
 
-    def write(self, evaluation: Evaluation) -> None:
-        """Write the table of the crossbars, if one is wanted."""
+    def write(
+        self, network: Network, hw: HardwareConfig, spikes: SpikeTrain | None, evaluation: Evaluation, seed: int
+    ) -> None:
+        """Write the tables of crossbars and column sums, if they are wanted."""
         if self.crossbars is not None:
             write_atomic(self.crossbars, crossbar_csv(evaluation))
+        if self.column_sums is not None and spikes is not None:
+            write_atomic(self.column_sums, column_sum_csv(network, hw, spikes, evaluation, seed))
+
+
+def column_sum_csv(network: Network, hw: HardwareConfig, spikes: SpikeTrain, evaluation: Evaluation, seed: int) -> str:
+    """How often each column sum occurred, before the ADC: by layer, input bit and slice, sums that never did left out.
+
+    Cells are those of chip 0, without read noise; conversions upstream are ideal, as when ranges are calibrated.
+    """
+    import numpy as np
+
+    from spikeloop.simulator.functional.adc import bin_shift
+    from spikeloop.simulator.functional.analog import AnalogChip, needs_analog
+    from spikeloop.simulator.functional.run import column_sum_histograms
+
+    chip = AnalogChip(hw=hw, seed=seed) if needs_analog(hw) else None
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("layer", "input_bit", "slice", "column_sum_counts", "conversions"))
+    found = column_sum_histograms(network, evaluation.mapping, hw, spikes, chip=chip)
+    for mapped, histogram in zip(evaluation.mapping.layers, found, strict=True):
+        counts = histogram.sum(axis=0)
+        for plane, piece, number in np.argwhere(counts):
+            rows.writerow((mapped.layer.name, plane, piece, number << bin_shift(hw), counts[plane, piece, number]))
+    return text.getvalue()
 
 
 def crossbar_csv(evaluation: Evaluation) -> str:

@@ -80,6 +80,7 @@ def simulate_network(
         _refuse_other(out, key)
     watcher = Watcher(request=request)
     added: dict[str, Any] = {}
+    spikes: SpikeTrain | None = None
     if given is not None:
         evaluation = simulate_density(network, hw, given, seed=seed, n_images=clock_images, observers=watcher.observers)
     else:
@@ -101,7 +102,7 @@ def simulate_network(
         record = run_record("simulate", key=key, config_hash=key, **asked, sources=result.get("sources", []))
         _write_result(out, result, record)
     watcher.write(evaluation)
-    wanted.write(evaluation)
+    wanted.write(network, hw, spikes, evaluation, seed)
     if as_json:
         output.emit_json(result)
     else:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,17 +71,16 @@ def read_ideal(
     plan, cells = read_plan(mapped, group), layer_cells(mapped, group)
     shift = shift_table(mapped, group, plan, adc_shift)
     code_max = 2**adc_bits - 1
-    if converts_exactly(plan, cells, shift, code_max):  # slices and signs are one number a weight
+    kernel, narrow = ideal_kernel(mapped, plan, cells, shift, code_max)
+    if kernel == "exact":  # slices and signs are one number a weight
         weights = signed_weights(plan, cells)
 
         def work(part: slice, over: IntArray, reads: IntArray) -> None:
             read_exact(flat[part], plan, weights, tally.psum[part], tally.keep[part], tally.active_rows, reads)
 
         return shared_out(work, plan, cells.shape[1], flat.shape[0], n_threads)
-    narrow = narrow_adc(plan, shift, code_max)
-    largest = int(plan.group_len.max()) * int(2**mapped.scheme.cell_bits - 1)
-    if narrow is not None and largest < 2**16:
-        lanes = cells if largest < 2**8 else cells.astype(np.uint16)
+    if narrow is not None:
+        lanes = cells if _largest_sum(mapped, plan) < 2**8 else cells.astype(np.uint16)
 
         def work(part: slice, over: IntArray, reads: IntArray) -> None:
             read_narrow(
@@ -95,6 +94,20 @@ def read_ideal(
             read_wide(flat[part], plan, cells, wide, tally.psum[part], tally.keep[part], tally.active_rows, over, reads)
 
     return shared_out(work, plan, cells.shape[1], flat.shape[0], n_threads)
+
+
+def ideal_kernel(
+    mapped: MappedLayer, plan: ReadPlan, cells: NDArray[np.uint8], shift: IntArray, code_max: int
+) -> tuple[Literal["exact", "narrow", "wide"], NarrowAdc | None]:
+    """The cheapest kernel that gives the exact codes: without ADCs, in 16-bit lanes of these ADCs, or in 64 bits."""
+    if converts_exactly(plan, cells, shift, code_max):
+        return "exact", None
+    narrow = narrow_adc(plan, shift, code_max) if _largest_sum(mapped, plan) < 2**16 else None
+    return ("wide", None) if narrow is None else ("narrow", narrow)
+
+
+def _largest_sum(mapped: MappedLayer, plan: ReadPlan) -> int:
+    return int(plan.group_len.max()) * int(2**mapped.scheme.cell_bits - 1)
 
 
 def shift_table(mapped: MappedLayer, group: int, plan: ReadPlan, adc_shift: LayerShift) -> IntArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Mapping as PyMapping
 from collections.abc import Sequence
@@ -42,11 +43,14 @@ from .adc import (
 from .analog import AnalogChip, has_neuron_faults, needs_analog, needs_chip
 from .chip_reads import ChipRun
 from .crossbar import LayerReads, layer_histogram, read_layer
+from .explain import explain_reads
 from .neuron import batch_norm_current, compute_lif, stream_current
 from .neuron_faults import NeuronFaults, neuron_faults
 from .outputs import Outputs
 from .programmed import is_solved
 from .switches import ALL, NONE, Switches
+
+_LOG = logging.getLogger(__name__)
 
 IntArray = NDArray[np.int64]
 #: Codes of an ADC that never clips: no column sum needs more.
@@ -201,6 +205,8 @@ def run_functional(
             run = ChipRun(chip=used, images=spikes.indices, switches=active) if used is not None and departs else None
             lsb = shift[node.name] if active.adc else 0
             bits = hw.adc_bits if active.adc else IDEAL_ADC_BITS
+            if _LOG.isEnabledFor(logging.INFO):
+                _LOG.info(explain_reads(layer, read, lsb, bits, run))
             reads = read_layer(
                 layer, read, adc_shift=lsb, adc_bits=bits, run=run, kept=recorder.cycle_images, n_threads=n_threads
             )

@@ -91,6 +91,36 @@ def test_table_of_crossbars_adds_up(network, hardware, tmp_path, capfd):
         assert (min(lsbs), max(lsbs)) == (layer["adc_lsb_min"], layer["adc_lsb"])
 
 
+def test_table_of_column_sums_counts_every_conversion_of_ideal_cells(network, tmp_path, capfd):
+    sums, crossbars = tmp_path / "sums.csv", tmp_path / "crossbars.csv"
+    options = ("--data", "digits", "--images", "20", "--column-sums", str(sums), "--crossbars", str(crossbars))
+    simulate(capfd, str(network), "--hw", "ideal_64", *options)
+    counted: dict[str, int] = {}
+    done: dict[str, int] = {}
+    for row in csv.DictReader(sums.read_text().splitlines()):
+        counted[row["layer"]] = counted.get(row["layer"], 0) + int(row["conversions"])
+        assert 0 <= int(row["column_sum_counts"]) <= 64
+    for row in csv.DictReader(crossbars.read_text().splitlines()):
+        done[row["layer"]] = done.get(row["layer"], 0) + int(row["conversions"])
+    assert counted == done
+    assert len(done) == 3
+
+
+@pytest.mark.parametrize(
+    ("design", "reason"),
+    [
+        ("ideal_64", "whole numbers without ADCs"),
+        ("spikeflow_64", "16-bit lanes"),
+        ("rram_64_nonideal", "32-bit floats, wires folded into the conductances, one normal number a column and read"),
+    ],
+)
+def test_the_log_says_which_kernel_reads_a_layer(network, capfd, design, reason):
+    assert main(["--verbose", "simulate", str(network), "--hw", design, "--data", "digits", "--images", "4"]) == 0
+    lines = [text for text in capfd.readouterr().err.splitlines() if "of inputs drive rows" in text]
+    assert len(lines) == 3
+    assert any(reason in text for text in lines)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -115,7 +145,7 @@ def test_a_wrong_file_is_one_sentence_and_exit_2(network, hardware, capfd, chang
 
 
 def test_chips_without_images_are_refused(network, hardware, capfd):
-    for option in (("--chips", "2"), ("--yield-at", "0.5"), ("--crossbars", "x.csv")):
+    for option in (("--chips", "2"), ("--yield-at", "0.5"), ("--crossbars", "x.csv"), ("--column-sums", "x.csv")):
         capfd.readouterr()
         assert main(["simulate", str(network), "--hw", str(hardware), "--density", "0.1", *option]) == 2
         assert "need images" in capfd.readouterr().err
