@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..kernels.crossbar import NarrowAdc, WideAdc, read_exact, read_narrow, read_wide
 from ..kernels.gather import ReadPlan
+from ..kernels.packed import Packing, packing
 from ..mapping.layout import column_layout
 from ..mapping.tiles import MappedLayer
 from .adc import LayerShift
@@ -81,10 +82,21 @@ def read_ideal(
         return shared_out(work, plan, cells.shape[1], flat.shape[0], n_threads)
     if narrow is not None:
         lanes = cells if _largest_sum(mapped, plan) < 2**8 else cells.astype(np.uint16)
+        pack = ideal_packing(mapped, plan)
 
         def work(part: slice, over: IntArray, reads: IntArray) -> None:
             read_narrow(
-                flat[part], plan, lanes, narrow, tally.psum[part], tally.keep[part], tally.active_rows, over, reads
+                flat[part],
+                plan,
+                lanes,
+                narrow,
+                mapped.scheme.cell_bits,
+                pack,
+                tally.psum[part],
+                tally.keep[part],
+                tally.active_rows,
+                over,
+                reads,
             )
 
     else:
@@ -104,6 +116,12 @@ def ideal_kernel(
         return "exact", None
     narrow = narrow_adc(plan, shift, code_max) if _largest_sum(mapped, plan) < 2**16 else None
     return ("wide", None) if narrow is None else ("narrow", narrow)
+
+
+def ideal_packing(mapped: MappedLayer, plan: ReadPlan) -> Packing:
+    """When reads in narrow lanes count packed words."""
+    lane_bits = 8 if _largest_sum(mapped, plan) < 2**8 else 16
+    return packing(mapped.scheme.cell_bits, int(plan.group_len.max()), lane_bits)
 
 
 def _largest_sum(mapped: MappedLayer, plan: ReadPlan) -> int:

@@ -1,8 +1,8 @@
 """Reads of ideal cells: driven rows are added up column by column, every column sum passes an ADC.
 
-Only rows that are driven are touched: cost is proportional to the spikes. There are two versions of the conversion.
-The narrow one stays in 16-bit lanes from the sum to the partial sum of a read, which is what makes it fast; the wide
-one takes any number. They give the same integers.
+Only rows that are driven are touched: cost is proportional to the spikes; a read that drives many rows counts the ones
+of packed words instead. There are two versions of the conversion. The narrow one stays in 16-bit lanes from the sum to
+the partial sum of a read, which is what makes it fast; the wide one takes any number. They give the same integers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._jit import inlined, kernel
 from .gather import ReadPlan, accumulate_rows, gather_rows, record_active, vectors_per_block
+from .packed import WORD_ROWS, Packing, count_columns, drive_words, pack_group
 
 _HALF = np.uint16(128)
 _EIGHT = np.uint16(8)
@@ -71,6 +72,8 @@ def read_narrow(
     plan: ReadPlan,
     cells: NDArray[Any],
     adc: NarrowAdc,
+    cell_bits: int,
+    packing: Packing,
     psum: NDArray[np.int64],
     keep: NDArray[np.int64],
     active_rows: NDArray[np.uint16],
@@ -84,6 +87,8 @@ def read_narrow(
         plan: geometry.
         cells: (rows, columns) cell codes, uint8 if every column sum is below 2^8, else uint16.
         adc: ADCs; the partial sum of one read must lie within +-(2^15 - 1).
+        cell_bits: bits of a cell.
+        packing: when a read counts the ones of packed words.
         psum: (images, outputs, positions) int64, written.
         keep: (images,) place of an image in ``active_rows``, -1 if it is not kept.
         active_rows: (kept images, positions, planes, activity slots) uint16, written.
@@ -98,6 +103,11 @@ def read_narrow(
     partial = np.empty(n_outputs, dtype=np.uint16)
     clipped = np.zeros(cells.shape[1], dtype=np.uint16)
     totals = np.empty((block, n_outputs), dtype=np.int64)
+    longest = plan.group_len.max()
+    words = np.empty((longest + WORD_ROWS - 1) // WORD_ROWS, dtype=np.uint64)
+    may_pack = packing.rows <= longest
+    packed = np.empty((n_groups if may_pack else 0, cell_bits, words.size, cells.shape[1]), dtype=np.uint64)
+    is_packed = np.zeros(n_groups, dtype=np.bool_)
     for first in range(0, n_vectors, block):
         last = min(first + block, n_vectors)
         totals[:] = 0
@@ -108,13 +118,24 @@ def read_narrow(
             if plan.signed_input and plane == plan.n_planes - 1:
                 place = -place
             for g in range(n_groups):
+                if may_pack and not is_packed[g]:
+                    many = 0
+                    for n in range(last - first):
+                        many += pointer[n, g + 1] - pointer[n, g] >= packing.rows
+                    if many >= packing.reads:
+                        pack_group(cells, plan.group_start[g], plan.group_len[g], packed[g])
+                        is_packed[g] = True
                 clipped[:] = 0
                 driven = 0
                 for n in range(last - first):
                     if pointer[n, g] == pointer[n, g + 1]:
                         continue
                     driven += 1
-                    accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
+                    if is_packed[g] and pointer[n, g + 1] - pointer[n, g] >= packing.rows:
+                        drive_words(rows, pointer[n, g], pointer[n, g + 1], plan.group_start[g], words)
+                        count_columns(packed[g], words, sums)
+                    else:
+                        accumulate_rows(cells, rows, pointer[n, g], pointer[n, g + 1], sums)
                     partial[:] = 0
                     for begin in range(0, cells.shape[1], n_outputs):
                         end = begin + n_outputs

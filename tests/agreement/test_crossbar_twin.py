@@ -1,7 +1,7 @@
 """The crossbar kernel equals the plain Python twin, cell by cell and code by code."""
 
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
@@ -12,6 +12,7 @@ from oracles.crossbar_twin import conv_windows, crossbar_product
 
 from spikeloop.simulator.functional import reads as reads_module
 from spikeloop.simulator.functional.crossbar import driven_rows, layer_histogram, read_layer
+from spikeloop.simulator.kernels.packed import Packing
 from spikeloop.simulator.mapping.tiles import map_network
 
 _SEEN: Counter[str] = Counter()
@@ -23,17 +24,22 @@ _SEEN: Counter[str] = Counter()
     hw=designs(lossless=False),
     shift=st.integers(0, 3),
     other_bits=st.sampled_from([None, None, 1, 2, 9]),
-    wide=st.booleans(),
+    lanes=st.sampled_from(["wide", "wide", "as it is", "count", "mix"]),
     seed=st.integers(0, 999),
 )
-def _check_first_layer(network, hw, shift, other_bits, wide, seed):
+def _check_first_layer(network, hw, shift, other_bits, lanes, seed):
     adc_bits = other_bits or hw.adc_bits
     mapped = map_network(network, hw).layers[0]
     spikes = random_spikes(network, 2, seed)
     codes = spikes.codes if not network.input.static else spikes.codes[None]
     layer, node = mapped.layer, network.input
-    # Small arrays seldom need the wide lanes: half of the cases are sent there.
-    with patch.object(reads_module, "narrow_adc", return_value=None) if wide else nullcontext():
+    # Small arrays seldom need wide lanes or are worth packing: such cases are made.
+    pack = {"count": Packing(rows=1, reads=1), "mix": Packing(rows=2, reads=1)}.get(lanes)
+    with ExitStack() as patches:
+        if lanes == "wide":
+            patches.enter_context(patch.object(reads_module, "narrow_adc", return_value=None))
+        if pack is not None:
+            patches.enter_context(patch.object(reads_module, "ideal_packing", return_value=pack))
         reads = read_layer(mapped, codes, adc_shift=shift, adc_bits=adc_bits)
     assert np.array_equal(driven_rows(mapped, codes), reads.active_rows)
     per_group = layer.in_shape[0] // layer.n_groups
@@ -65,7 +71,8 @@ def _check_first_layer(network, hw, shift, other_bits, wide, seed):
                 conversions, clipped = conversions + done, clipped + over
     assert (reads.conversions.sum(), reads.clipped.sum()) == (conversions, clipped)
     _SEEN[mapped.scheme.kind] += 1
-    _SEEN["clipped wide" if wide else "clipped"] += clipped > 0
+    _SEEN["clipped wide" if lanes == "wide" else "clipped"] += clipped > 0
+    _SEEN[lanes] += shift > 0
     _SEEN["signed"] += node.signed
     _SEEN["several_reads"] += mapped.reads_per_vector > 1
     _SEEN["several_blocks"] += mapped.row_blocks > 1
@@ -89,7 +96,7 @@ def test_kernel_equals_twin_and_the_hard_cases_occurred(monkeypatch):
         monkeypatch.setattr(reads_module, name, _counted(name, getattr(reads_module, name)))
     _check_first_layer()
     cases = ("differential", "offset", "affine", "signed", "several_reads", "several_blocks", "grouped")
-    for case in (*cases, "clipped", "clipped wide", "dummy", *kernels):
+    for case in (*cases, "clipped", "clipped wide", "count", "mix", "dummy", *kernels):
         assert _SEEN[case] >= 10, (case, _SEEN)
 
 

@@ -1,7 +1,7 @@
 """Accuracy of one network on hardware that is not ideal: three sweeps as CSV tables and figures.
 
-Run: ``python tests/bench/analog_figures.py NET.safetensors DATA OUT [--images N] [--chips K]``. Cells of 1 to 40 uS,
-ADC ranges calibrated on 64 training images, means and sample deviations over chips.
+Run: ``python tests/bench/analog_figures.py NET.safetensors DATA OUT [--images N] [--chips K] [--only NAME ...]``.
+Cells of 1 to 40 uS, ADC ranges calibrated on 64 training images, means and sample deviations over chips.
 """
 
 from __future__ import annotations
@@ -122,34 +122,30 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=int)
     parser.add_argument("--chips", type=int, default=5)
+    parser.add_argument("--only", nargs="*", help="names of the sweeps; default: all three")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     sweeps = Sweeps(given.network, given.data, given.images, given.chips)
-    sweep(
-        sweeps,
-        given.out,
-        "analog_adc_bits",
-        ("ADC bits", [2, 3, 4, 5, 6]),
-        ("rows read at once", [16, 32, 64, 128]),
-        lambda rows, bits: design(size=rows, adc_bits=int(bits), sigma=0.1),
-    )
-    sweep(
-        sweeps,
-        given.out,
-        "analog_wires",
-        ("wire resistance (ohm a cell)", [0.5, 1, 2, 5, 10]),
-        ("crossbar size", [32, 64, 128]),
-        lambda size, ohm: design(size=size, adc_bits=6, sigma=0.1, ohm=ohm),
-        log=True,
-    )
-    sweep(
-        sweeps,
-        given.out,
-        "analog_variation",
-        ("spread of a conductance (%)", [0, 5, 10, 20, 30, 40]),
-        ("cell bits", [1, 2, 3]),
-        lambda bits, percent: design(size=64, adc_bits=None, sigma=percent / 100, cell_bits=bits),
-    )
+    bits, ohms, spreads = [2, 3, 4, 5, 6], [0.5, 1, 2, 5, 10], [0, 5, 10, 20, 30, 40]
+    wanted = {
+        "analog_adc_bits": (
+            ("ADC bits", bits),
+            ("rows read at once", [16, 32, 64, 128]),
+            lambda rows, bits: design(size=rows, adc_bits=int(bits), sigma=0.1),
+        ),
+        "analog_wires": (
+            ("wire resistance (ohm a cell)", ohms),
+            ("crossbar size", [32, 64, 128]),
+            lambda size, ohm: design(size=size, adc_bits=6, sigma=0.1, ohm=ohm),
+        ),
+        "analog_variation": (
+            ("spread of a conductance (%)", spreads),
+            ("cell bits", [1, 2, 3]),
+            lambda bits, percent: design(size=64, adc_bits=None, sigma=percent / 100, cell_bits=bits),
+        ),
+    }
+    for name in given.only or wanted:
+        sweep(sweeps, given.out, name, *wanted[name], log=name == "analog_wires")
 
 
 if __name__ == "__main__":
