@@ -159,6 +159,44 @@ def test_one_non_linear_cell_solves_its_equation():
     assert current < 0.995 * linear  # below the read voltage such a cell conducts less
 
 
+def _non_linear_uA(conductance: np.ndarray, spec: WiresConfig, driven: np.ndarray, a: float) -> np.ndarray:
+    """Currents of all cells: every node is solved with the conductances of the last voltages until they stay."""
+    rows, cols = conductance.shape
+    gated = spec.access == "gated"
+    joined = [[bool(bit) or not gated] * cols for bit in driven]
+    known = {f"V{i}": V * driven[i] for i in range(rows)} | {f"S{j}": 0.0 for j in range(cols)}
+    now = conductance.copy()
+    for _ in range(60):
+        edges = crossbar_edges(now, **ohms(spec), driven=[True] * rows, sensed=[True] * cols, connected=joined)
+        cells = np.asarray(cell_currents_uA(now, edges, node_voltages(edges, known), joined))
+        v = cells / now
+        ratio = np.where(np.abs(v) < 1e-12, a, np.sinh(a * v) / np.where(v == 0, 1.0, v))
+        last, now = now, conductance * V * ratio / np.sinh(a * V)
+        if np.abs(now / last - 1).max() < 1e-13:
+            return cells
+    raise AssertionError("the oracle did not converge")
+
+
+@pytest.mark.parametrize("access", ["gated", "selector_less"])
+@pytest.mark.parametrize("a", [2.0, 8.0, 20.0])  # a V of 4 is beyond the series of the kernel
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (6, 4), (52, 6)])
+def test_non_linear_cells_equal_the_nodal_twin(shape, a, access):
+    rng = np.random.default_rng([*shape, int(a)])
+    conductance = rng.uniform(5.0, 300.0, shape)
+    w = wires(5, 8, 60, 40, access=access)
+    driven = (rng.random((3, shape[0])) < 0.6).astype(np.uint8)
+    driven[0, 0] = 1
+    got = solve_reads(conductance, driven, w, read_voltage_V=V, nonlinearity_per_V=a)
+    bent = 0.0
+    for n in range(3):
+        cells = _non_linear_uA(conductance, w, driven[n], a)
+        assert got.column_uA[n] == pytest.approx(cells.sum(axis=0), rel=1e-6, abs=1e-9)
+        assert got.row_uA[n] == pytest.approx(cells[driven[n] == 1].sum(), rel=1e-6, abs=1e-9)
+        linear = solve_reads(conductance, driven[n : n + 1], w, read_voltage_V=V)
+        bent = max(bent, float(np.abs(linear.column_uA[0] - got.column_uA[n]).max()))
+    assert bent > 1e-3  # the law matters
+
+
 def test_large_transform_equals_sparse_nodes_on_many_inputs():
     """64 x 64 against the relaxation, which solves wordlines and bitlines one after the other."""
     rng = np.random.default_rng(4)
