@@ -28,14 +28,14 @@ class Fix:
 FIXES: dict[str, Fix] = {
     "sram_energy": Fix(
         moves=("energy",),
-        defect="the energy of an SRAM crossbar, 671.089 pJ, is its area in um2 to the last digit",
-        cure="an SRAM crossbar costs the charge of its bitlines, 3.328 pJ (an assumption)",
+        defect="the energy of an SRAM crossbar in pJ is its area in um2 to the last digit",
+        cure="an SRAM crossbar costs the charge of its bitlines (an assumption)",
         where="42",
     ),
     "subtractor_energy": Fix(
         moves=("energy",),
-        defect="a subtraction costs 1.15e-6 pJ, six orders of magnitude below the parts beside it",
-        cure="a subtraction costs 1.15 pJ, taking the number as written in uJ (an assumption)",
+        defect="a subtraction is priced six orders of magnitude below the parts beside it",
+        cure="the number is taken as written in uJ and not in pJ (an assumption)",
         where="46",
     ),
     "adc_conversions": Fix(

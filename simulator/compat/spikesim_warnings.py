@@ -80,13 +80,13 @@ def _stops(given: SpikeSimInput, numbers: SpikeSimNumbers) -> tuple[str, ...]:
         i = next(i for i in range(1, len(whole)) if whole[i] < whole[i - 1])
         return (
             f"layer_order: layer {i + 1} has {whole[i]} PEs after {whole[i - 1]} of layer {i}, and the program stops "
-            "with an error where PE counts decrease; its sums do not depend on the order, so they are given here",
+            "with an error where PE counts decrease; its formulas need no order, so their values are given here",
         )
     if exact != sorted(exact):
         i = next(i for i in range(1, len(exact)) if exact[i] < exact[i - 1])
         return (
             f"layer_order: layer {i + 1} fills less of its PEs than layer {i}, and the program then prints no latency; "
-            "its formula does not depend on the order, so its value is given here",
+            "its formula needs no order, so its value is given here",
         )
     if max(exact) < 1:
         return (

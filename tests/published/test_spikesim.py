@@ -314,6 +314,12 @@ def test_membrane_all_layers_by_hand():
     assert new.parts_area_um2["membrane_memory"] == pytest.approx(neurons * 22 * 0.7391, rel=REL)
 
 
+def test_membranes_of_all_layers_before_pooling():
+    """245760 neurons x 22 bits x 0.7391 um2 = 3,996,107 um2."""
+    both = estimate("vgg9", "membrane_all_layers", "pre_pool_outputs")
+    assert both.parts_area_um2["membrane_memory"] == pytest.approx(3996106.75, rel=1e-8)
+
+
 def test_membrane_bits_by_hand():
     """Largest sums 9 x 3 x 8 x 255 = 55080 (16 bits and a sign), 9 x 64 x 8 = 4608 (13) and 9 x 128 x 8 = 9216 (14)."""
     bits = 65536 * 17 + 16384 * 14 + 32768 * 14 + 8192 * 15 + 16384 * 15
