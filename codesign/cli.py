@@ -34,6 +34,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+compat = typer.Typer(
+    name="compat",
+    help="What other programs would say, with their known defects named.",
+    rich_markup_mode=None,
+)
+app.add_typer(compat, short_help="What other programs would say: spikesim.")
+
 HardwareOption = Annotated[
     str, typer.Option("--hw", metavar="PRESET|HW.yaml", help="Accelerator: shipped name or file.")
 ]
@@ -260,6 +267,20 @@ def cost(
     from .cli_cost import show_cost
 
     return show_cost(hw, compare=compare, as_json=as_json)
+
+
+@compat.command("spikesim", short_help="Area, energy and latency as the SpikeSim program computes them.")
+def compat_spikesim(
+    file: Annotated[str, typer.Argument(metavar="FILE.yaml", help="Layer list in SpikeSim's names, or shipped name.")],
+    each_fix: Annotated[
+        bool, typer.Option("--each-fix", help="Also say what curing each known defect changes.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Area, energy and latency as the SpikeSim program computes them; 'fix:' in the file cures its defects."""
+    from .cli_compat import show_spikesim
+
+    return show_spikesim(file, as_json=as_json, each_fix=each_fix)
 
 
 @app.command(short_help="Say what a file is and whether it is valid.")

@@ -12,6 +12,7 @@ _MARKS = (
     ("study", ("space", "objectives", "tied", "images")),
     ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
     ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
+    ("SpikeSim input", ("in_ch_list", "out_ch_list", "in_dim_list", "out_dim_list", "xbar_size", "clk_freq")),
 )
 
 
@@ -70,6 +71,11 @@ def _describe_yaml(path: Path) -> str:
 
         training = load_training_config(str(path))
         return f"{path}: valid training file of a {training.role}: network {training.network}, data {training.dataset}"
+    if kind == "SpikeSim input":
+        from spikeloop.simulator.compat.spikesim_input import load_spikesim_input
+
+        layers = load_spikesim_input(str(path)).in_ch_list
+        return f"{path}: valid input of 'compat spikesim', {len(layers)} layers"
     from spikeloop.simulator.cost.technology import load_technology
 
     technology = load_technology(str(path))

@@ -42,6 +42,10 @@ DIMENSIONLESS = {
     "action_counts",  # expected by the analytic mode
     "ci95",  # shares
     "value",  # Accuracy: a share; Entry: its unit ends the name of the field that holds the entry
+    "clk_freq",  # SpikeSimInput: MHz, the name is the SpikeSim program's
+    "n_adcs",  # counts of that program, which divides without rounding
+    "n_reads",
+    "n_conversions",
     "energy_square",  # scaling polynomial, relative
     "energy_linear",
     "energy_constant",
