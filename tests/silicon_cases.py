@@ -112,7 +112,11 @@ def _areas(chip, macro, calibration, names):
     for point in published(chip)["area"]["points"]:
         if (part := names.get(point["part"])) is not None and part in areas:
             yield Row(
-                chip=chip, quantity="area_um2", label=point["part"], role=point["role"], published=point["area_um2"],
+                chip=chip,
+                quantity="area_um2",
+                label=point["part"],
+                role=point["role"],
+                published=point["area_um2"],
                 predicted=areas[part],
             )
 
@@ -124,15 +128,23 @@ def _neurram(calibrated):
         cost = macro_cost(macro, neurram_point(point), calibration)
         for group in ("wordline", "neuron", "input"):
             yield Row(
-                chip="neurram", quantity=f"{group}_fJ", label=f"{point['output_bits']}b out, {point['input_bits']}b in",
-                role=point["role"], published=point[f"{group}_fJ"], predicted=grouped(cost, group) / macro.operations,
+                chip="neurram",
+                quantity=f"{group}_fJ",
+                label=f"{point['output_bits']}b out, {point['input_bits']}b in",
+                role=point["role"],
+                published=point[f"{group}_fJ"],
+                predicted=grouped(cost, group) / macro.operations,
             )
     for point in series["efficiency"]["points"]:
         cost = macro_cost(macro, neurram_point(point), calibration)
         phase = ", one phase" if point["one_phase"] else ""
         yield Row(
-            chip="neurram", quantity="total_fJ", label=f"{point['output_bits']}b out, {point['input_bits']}b in{phase}",
-            role=point["role"], published=1000 / point["tops_per_W"], predicted=cost.total_fJ / macro.operations,
+            chip="neurram",
+            quantity="total_fJ",
+            label=f"{point['output_bits']}b out, {point['input_bits']}b in{phase}",
+            role=point["role"],
+            published=1000 / point["tops_per_W"],
+            predicted=cost.total_fJ / macro.operations,
         )
     yield from _areas("neurram", macro, calibration, {"neuron": "adc", "drivers": "driver", "cells": "cell"})
 
@@ -144,14 +156,22 @@ def _jia(calibrated):
         cost = macro_cost(macro, jia_point(point), calibration)
         for group in ("array", "adc"):
             yield Row(
-                chip="jia_2020", quantity=f"{group}_fJ", label=f"{point['vdd_V']} V", role=point["role"],
-                published=point[f"{group}_fJ"], predicted=grouped(cost, group) / macro.columns,
+                chip="jia_2020",
+                quantity=f"{group}_fJ",
+                label=f"{point['vdd_V']} V",
+                role=point["role"],
+                published=point[f"{group}_fJ"],
+                predicted=grouped(cost, group) / macro.columns,
             )
     for point in series["efficiency"]["points"]:
         cost = macro_cost(macro, jia_point(point), calibration)
         yield Row(
-            chip="jia_2020", quantity="total_fJ", label=f"{point['vdd_V']} V", role=point["role"],
-            published=1000 / point["tops_per_W"], predicted=cost.total_fJ / macro.operations,
+            chip="jia_2020",
+            quantity="total_fJ",
+            label=f"{point['vdd_V']} V",
+            role=point["role"],
+            published=1000 / point["tops_per_W"],
+            predicted=cost.total_fJ / macro.operations,
         )
     yield from _areas("jia_2020", macro, calibration, {"adc": "adc", "cells": "cell"})
 
@@ -164,15 +184,22 @@ def _wang(calibrated):
         cost = macro_cost(macro, wang_point(point, at["tops_per_mm2"]), calibration)
         for group in ("adc", "dac", "array"):
             yield Row(
-                chip="wang_2022", quantity=f"{group}_fJ", label=f"{point['vdd_V']} V", role=point["role"],
+                chip="wang_2022",
+                quantity=f"{group}_fJ",
+                label=f"{point['vdd_V']} V",
+                role=point["role"],
                 published=point[f"{group}_share"] * 1000 / at["tops_per_W"],
                 predicted=grouped(cost, group) / macro.operations,
             )
     for point in series["efficiency"]["points"]:
         cost = macro_cost(macro, wang_point(point, point["tops_per_mm2"]), calibration)
         yield Row(
-            chip="wang_2022", quantity="total_fJ", label=f"{point['vdd_V']} V", role=point["role"],
-            published=1000 / point["tops_per_W"], predicted=cost.total_fJ / macro.operations,
+            chip="wang_2022",
+            quantity="total_fJ",
+            label=f"{point['vdd_V']} V",
+            role=point["role"],
+            published=1000 / point["tops_per_W"],
+            predicted=cost.total_fJ / macro.operations,
         )
     yield from _areas("wang_2022", macro, calibration, {"adc": "adc", "cells": "cell"})
 
@@ -183,20 +210,32 @@ def _sinangil(calibrated):
     for point in series["energy_by_value"]["points"]:
         cost = macro_cost(macro, sinangil_point(point["output_value"]), calibration)
         yield Row(
-            chip="sinangil_2021", quantity="value_fJ", label=f"value {point['output_value']}", role=point["role"],
-            published=point["energy_fJ"], predicted=cost.total_fJ,
+            chip="sinangil_2021",
+            quantity="value_fJ",
+            label=f"value {point['output_value']}",
+            role=point["role"],
+            published=point["energy_fJ"],
+            predicted=cost.total_fJ,
         )
     for point in series["energy_by_supply"]["points"]:
         cost = macro_cost(macro, sinangil_point(15, point["vdd_V"]), calibration)
         yield Row(
-            chip="sinangil_2021", quantity="supply_fJ", label=f"{point['vdd_V']} V", role=point["role"],
-            published=point["energy_fJ"], predicted=cost.total_fJ,
+            chip="sinangil_2021",
+            quantity="supply_fJ",
+            label=f"{point['vdd_V']} V",
+            role=point["role"],
+            published=point["energy_fJ"],
+            predicted=cost.total_fJ,
         )
     for point in series["efficiency"]["points"]:
         cost = macro_cost(macro, sinangil_point(point["output_value"], point["vdd_V"]), calibration)
         yield Row(
-            chip="sinangil_2021", quantity="total_fJ", label=f"{point['vdd_V']} V, value {point['output_value']}",
-            role=point["role"], published=1000 / point["tops_per_W"], predicted=cost.total_fJ / macro.operations,
+            chip="sinangil_2021",
+            quantity="total_fJ",
+            label=f"{point['vdd_V']} V, value {point['output_value']}",
+            role=point["role"],
+            published=1000 / point["tops_per_W"],
+            predicted=cost.total_fJ / macro.operations,
         )
     yield from _areas("sinangil_2021", macro, calibration, {"adc": "adc", "cells": "cell"})
 
@@ -208,11 +247,19 @@ def _aimc(calibrated):
         macro = load_macro(point["macro"])
         cost = macro_cost(macro, AIMC[point["macro"]], calibration)
         yield Row(
-            chip=point["macro"], quantity="total_fJ", label=point["macro"], role=point["role"],
-            published=1000 / point["tops_per_W"], predicted=cost.total_fJ / macro.operations,
+            chip=point["macro"],
+            quantity="total_fJ",
+            label=point["macro"],
+            role=point["role"],
+            published=1000 / point["tops_per_W"],
+            predicted=cost.total_fJ / macro.operations,
         )
     for point in series["area"]["points"]:
         yield Row(
-            chip=point["macro"], quantity="area_um2", label=point["macro"], role=point["role"],
-            published=point["area_um2"], predicted=sum(macro_area(load_macro(point["macro"]), calibration).values()),
+            chip=point["macro"],
+            quantity="area_um2",
+            label=point["macro"],
+            role=point["role"],
+            published=point["area_um2"],
+            predicted=sum(macro_area(load_macro(point["macro"]), calibration).values()),
         )

@@ -26,7 +26,7 @@ def converter_fF(bits: float, linear_fF: float, power_fF: float) -> float:
 
     Source: ZigZag-IMC, aimc_cost_model.py, whose E = (100 b + 0.001 4^b) Vdd^2.
     """
-    return linear_fF * bits + power_fF * 4.0**bits
+    return float(linear_fF * bits + power_fF * 4.0**bits)
 
 
 def converter_area_um2(bits: int, decade: float, decade_ratio: float) -> float:

@@ -2,8 +2,8 @@
 
     energy of a part = factor x events of one product x energy of an event
 
-Events follow from the widths and the values, energies from ``circuits.py`` and the loads in ``hwconfigs/macros``, factors
-from ``hwconfigs/calibration`` (1 without one). See docs/results/validation.md for how well it does.
+Events follow from the widths and the values, energies from ``circuits.py`` and the loads in ``hwconfigs/macros``,
+factors from ``hwconfigs/calibration`` (1 without one). docs/results/validation.md says how well it does.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ class Converter(Spec):
     """ADCs of a macro.
 
     Attributes:
-        kind: ``conversion`` converts every column in every plane at ``bits``; ``charge_step`` converts once a phase, one
-            step of ``linear_fF`` for each output bit that the phase still has to find.
+        kind: ``conversion`` converts every column in every plane at ``bits``; ``charge_step`` converts once a phase,
+            one step of ``linear_fF`` for each output bit that the phase still has to find.
         count: ADCs placed.
         conversions: conversions of one plane (``conversion``) or phase (``charge_step``).
         bits: width; None takes the output bits of the operating point.

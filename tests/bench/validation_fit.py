@@ -27,7 +27,9 @@ YEARS = {"neurram_core": 2022, "jia_2020": 2020, "wang_2022": 2022, "sinangil_20
 
 def fit(equations, tied):
     """Factor of each part from (part -> uncalibrated energy, published energy); ``tied`` parts share a factor."""
-    design = np.array([[sum(parts.get(part, 0.0) for part in group) / value for group in tied] for parts, value in equations])
+    design = np.array(
+        [[sum(parts.get(part, 0.0) for part in group) / value for group in tied] for parts, value in equations]
+    )
     factors, _ = nnls(design, np.ones(len(design)))
     if np.linalg.matrix_rank(design) < len(tied):
         raise ValueError(f"the fit points do not tell {tied} apart")
@@ -92,7 +94,11 @@ def zigzag():
 
 
 FITS = {
-    "neurram_core": neurram, "jia_2020": jia, "wang_2022": wang, "sinangil_2021": sinangil, "zigzag_aimc": zigzag,
+    "neurram_core": neurram,
+    "jia_2020": jia,
+    "wang_2022": wang,
+    "sinangil_2021": sinangil,
+    "zigzag_aimc": zigzag,
 }
 
 
@@ -103,7 +109,10 @@ def document(name):
     def factors(found):
         return {
             part: {
-                "value": float(f"{value:.6g}"), "source": f"fitted on {points}", "year": YEARS[name], "status": "derived",
+                "value": float(f"{value:.6g}"),
+                "source": f"fitted on {points}",
+                "year": YEARS[name],
+                "status": "derived",
                 "note": "measured over uncalibrated",
             }
             for part, value in found.items()
