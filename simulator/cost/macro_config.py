@@ -13,6 +13,7 @@ from .technology import Entry
 
 #: Parts of a macro, in the order of reports.
 PARTS: tuple[str, ...] = ("select_line", "input_line", "cell", "dac", "integrator", "sample", "adc", "adder")
+AREA_PARTS: tuple[str, ...] = ("cell", "adc", "driver", "adder")
 
 
 class Line(Spec):
@@ -183,9 +184,10 @@ class Calibration(Spec):
 
     @model_validator(mode="after")
     def _parts_are_known(self) -> Calibration:
-        for part in self.energy:
-            if part not in PARTS:
-                raise ValueError(f"energy.{part}: unknown part; a macro has {', '.join(PARTS)}")
+        for kind, factors, known in (("energy", self.energy, PARTS), ("area", self.area, AREA_PARTS)):
+            for part in factors:
+                if part not in known:
+                    raise ValueError(f"{kind}.{part}: unknown part; known are {', '.join(known)}")
         return self
 
 
