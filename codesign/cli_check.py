@@ -61,7 +61,8 @@ def _describe_yaml(path: Path) -> str:
     if score[kind] == 0:
         raise ConfigError(
             f"{path}: keys {', '.join(sorted(keys)[:5]) or '(none)'} fit no file of spikeloop; it reads accelerators "
-            "(crossbar, adc), technologies, macros (coding), calibrations, studies (space) and training files (role, epochs)"
+            "(crossbar, adc), technologies, macros (coding), calibrations, studies (space) and training files (role, "
+            "epochs)"
         )
     if kind == "accelerator":
         return _describe_accelerator(path)
