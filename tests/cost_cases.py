@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spikeloop.simulator.config import (
     TileConfig,
 )
 from spikeloop.simulator.cost.library import cost_library
-from spikeloop.simulator.cost.technology import load_technology
+from spikeloop.simulator.cost.technology import Technology, load_technology
 from spikeloop.simulator.mapping.tiles import Mapping, map_network
 from spikeloop.simulator.network.graph import (
     BatchNormNode,
@@ -31,8 +32,20 @@ from spikeloop.simulator.network.graph import (
     SumPoolNode,
     chain_edges,
 )
+from spikeloop.simulator.spec import validate_spec
 
 TECHNOLOGY = load_technology("rram_65nm")
+
+
+def changed_technology(change: Callable[[dict[str, Any]], object]) -> Technology:
+    """The shipped technology after a change of its fields, checked as a file is.
+
+    Raises:
+        ConfigError: the changed file is not valid.
+    """
+    fields = TECHNOLOGY.model_dump(mode="json", exclude_none=True)
+    change(fields)
+    return validate_spec(Technology, fields, where="file.yaml")
 
 
 def small_network(
