@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from .circuits import converter_fF, switched_fJ
 from .entries import Sourced
 
 
@@ -93,7 +94,8 @@ class CimFit(AdcFit):
         """Energy, area and time at a site."""
         b, vdd_V = site.bits, site.vdd_V if self.vdd_V is None else self.vdd_V
         node_ratio = site.node_nm / self.node_nm
-        energy_fJ = (self.linear_fF * b + self.power_fF * 4.0**b) * vdd_V**2 * node_ratio**self.node_energy_exponent
+        energy_fJ = switched_fJ(converter_fF(b, self.linear_fF, self.power_fF), vdd_V)
+        energy_fJ *= node_ratio**self.node_energy_exponent
         area_um2 = self.area_um2 * 10.0 ** (self.area_decade_ratio * b) * 2.0**b * node_ratio**self.node_area_exponent
         return AdcPrice(float(energy_fJ), float(area_um2), b * (self.bit_ns + self.row_ns * site.rows))
 

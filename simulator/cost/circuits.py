@@ -8,7 +8,7 @@ def switched_fJ(load_fF: float, high_V: float, low_V: float = 0.0) -> float:
 
     The charge goes back to the lower supply, whose energy is not counted as gained.
     """
-    return load_fF * (high_V - low_V) * high_V
+    return load_fF * ((high_V - low_V) * high_V)
 
 
 def conducted_fJ(conductance_uS: float, voltage_V: float, time_ns: float) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..config import HardwareConfig
 from ..errors import ConfigError
 from .adcs import AdcPrice, AdcSite
+from .circuits import conducted_fJ, line_fF, switched_fJ
 from .technology import CellNumbers, FloorPlanBus, Technology
 
 FloatArray = NDArray[np.floating[Any]]
@@ -51,7 +52,7 @@ def cell_read_fJ(technology: Technology, cell: CellNumbers) -> float:
     assert cell.conductance_uS is not None
     assert cell.read_voltage_V is not None
     assert cell.read_time_ns is not None
-    return cell.conductance_uS.value * cell.read_voltage_V.value**2 * cell.read_time_ns.value
+    return conducted_fJ(cell.conductance_uS.value, cell.read_voltage_V.value, cell.read_time_ns.value)
 
 
 def cell_code_factor(cell: CellNumbers, code_share: FloatArray) -> FloatArray:
@@ -79,8 +80,9 @@ def wordline_drive_fJ(technology: Technology, cell: CellNumbers, cols: int) -> f
     wordline = technology.wordline
     drive_V = (wordline.drive_V or technology.supply.vdd_V).value
     gate_fF = 0.0 if wordline.cell_fF is None else wordline.cell_fF.value
-    wire_fF = wordline.wire_fF_per_um.value * cell_area_um2(technology, cell) ** 0.5
-    return float((wordline.driver_fF.value + cols * (wire_fF + gate_fF)) * drive_V**2)
+    pitch_um = cell_area_um2(technology, cell) ** 0.5
+    load_fF = line_fF(wordline.driver_fF.value, cols, gate_fF, pitch_um, wordline.wire_fF_per_um.value)
+    return float(switched_fJ(load_fF, drive_V))
 
 
 def column_mux_stages(technology: Technology, columns_per_adc: int) -> float:
