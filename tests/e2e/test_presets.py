@@ -9,7 +9,6 @@ import pytest
 
 from spikeloop.codesign.cli import main
 from spikeloop.simulator.config import load_hardware, shipped_files
-from spikeloop.simulator.cost.technology import load_technology
 
 PRESETS = tuple(shipped_files("accelerators"))
 BASELINES = {"baseline_32bit": (32, 32), "baseline_16bit": (16, 16)}
@@ -61,12 +60,25 @@ def test_simulate_prices_a_network(preset: str, networks: dict[str, Path], capsy
     assert parts["adc"]["energy_fJ"] > 0
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_says_what_it_models_and_what_it_assumes(preset: str) -> None:
-    hw = load_hardware(preset)
-    assert hw.name == preset
-    assert "ssum" in hw.source or "project" in hw.source  # assumed, assumption, or a design of this project
-    load_technology(hw.technology)
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("coding: bit_serial", "coding: got 'bit_wise'"),
+        ("conversions: 256", "adc.conversion: unknown field; did you mean 'conversions'?"),
+        ("status: doubted,", "status"),
+    ],
+)
+def test_a_wrong_macro_is_refused_in_one_sentence(
+    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"coding: bit_serial": "coding: bit_wise", "conversions: 256": "conversion: 256", "status: doubted,": ""}
+    path = tmp_path / "macro.yaml"
+    path.write_text(shipped_files("macros")["jia_2020"].read_text().replace(text, wrong[text], 1))
+    assert main(["check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: " in error
+    assert sentence in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("preset", BASELINES)

@@ -15,8 +15,11 @@ import pytest
 import yaml
 from silicon_cases import AIMC, DATA, published, rows, sinangil_values
 
+from spikeloop.simulator.config import load_hardware
+from spikeloop.simulator.cost import components as c
 from spikeloop.simulator.cost.macro import macro_area, macro_cost, value_statistics
 from spikeloop.simulator.cost.macro_config import load_calibration, load_macro
+from spikeloop.simulator.cost.technology import load_technology
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import validation_fit
@@ -150,3 +153,25 @@ def test_statistics_of_equal_inputs_and_weights_are_those_of_explicit_values():
         assert (found.pulses, found.charges) == pytest.approx(
             (sinangil_values(value).pulses, sinangil_values(value).charges), rel=1e-12
         )
+
+
+@pytest.mark.parametrize(
+    ("adc_bits", "wordline_fJ", "neuron_fJ", "input_fJ", "error"),
+    [
+        (3, 8.99015248, 10.6186848, 3.446220545, 0.10),  # fitted
+        (4, 8.270951256, 12.38674172, 3.955661604, 0.10),  # held out; its inputs have one magnitude bit too
+    ],
+)
+def test_component_library_prices_a_read_of_neurram(adc_bits, wordline_fJ, neuron_fJ, input_fJ, error):
+    """The prices of ``neurram_like``, not the macro model: all wordlines, half of the inputs, mean codes of 0.241.
+
+    fJ an operation, 65536 a read (Wan et al., Nature 608, 2022, Fig. 12b).
+    """
+    hw, technology = load_hardware("neurram_like"), load_technology("rram_130nm")
+    hw = hw.model_copy(update={"adc": hw.adc.model_copy(update={"bits": adc_bits})})
+    cell = technology.cells["rram_1t1r"]
+    assert 256 * c.wordline_drive_fJ(technology, cell, 256) / 65536 == pytest.approx(wordline_fJ, rel=error)
+    conversion_fJ = c.adc_price(technology, hw)[0].conversion_fJ + technology.sample_and_hold.sample_fJ.value
+    assert 256 * conversion_fJ / 65536 == pytest.approx(neuron_fJ, rel=error)
+    share = c.cell_code_factor(cell, np.array([0.5 * 3.375 / 7]))[0]
+    assert 0.5 * share * c.cell_read_fJ(technology, cell) == pytest.approx(input_fJ, rel=error)
