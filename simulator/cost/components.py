@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..config import HardwareConfig
 from ..errors import ConfigError
 from .adcs import AdcPrice, AdcSite
-from .technology import CellNumbers, FloorPlanBus, Technology
+from .technology import CellNumbers, ColumnMuxNumbers, FloorPlanBus, Technology
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -83,9 +83,9 @@ def wordline_drive_fJ(technology: Technology, cell: CellNumbers, cols: int) -> f
     return float((wordline.driver_fF.value + cols * (wire_fF + gate_fF)) * drive_V**2)
 
 
-def column_mux_stages(technology: Technology, columns_per_adc: int) -> float:
+def column_mux_stages(mux: ColumnMuxNumbers, columns_per_adc: int) -> float:
     """Stages relative to the published multiplexer: n to 1 needs n - 1 two-way stages, none for n = 1."""
-    return (columns_per_adc - 1) / (technology.column_mux.inputs - 1)
+    return (columns_per_adc - 1) / (mux.inputs - 1)
 
 
 def adc_price(technology: Technology, hw: HardwareConfig) -> tuple[AdcPrice, str | None]:
