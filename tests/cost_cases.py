@@ -37,6 +37,18 @@ from spikeloop.simulator.spec import validate_spec
 TECHNOLOGY = load_technology("rram_65nm")
 
 
+def small_macros() -> Technology:
+    """The shipped technology with macros of 8 to 32768 bits: memories of small networks lie inside the table."""
+
+    def move(fields: dict[str, Any]) -> None:
+        rows = fields["sram"]["table"]["rows"]
+        sizes = sorted({row[1] for row in rows})
+        for row in rows:
+            row[1] = 8.0 * 4 ** sizes.index(row[1])
+
+    return changed_technology(move)
+
+
 def changed_technology(change: Callable[[dict[str, Any]], object]) -> Technology:
     """The shipped technology after a change of its fields, checked as a file is.
 
@@ -107,7 +119,7 @@ def _take(knobs: dict[str, Any], cls: type) -> dict[str, Any]:
 
 
 def _crossbar(knobs: dict[str, Any]) -> dict[str, Any]:
-    names = ("rows", "cols", "cell_bits", "scheme", "rows_active", "adc_bits", "columns_per_adc")
+    names = ("rows", "cols", "cell_bits", "scheme", "rows_active", "adc_bits", "columns_per_adc", "dummy_column")
     return {name: value for name, value in knobs.items() if name in names}
 
 
@@ -117,7 +129,9 @@ def mapped(network: Network | None = None, hw: HardwareConfig | None = None) -> 
     return map_network(network or small_network(), hw), hw
 
 
-def prices(network: Network | None = None, hw: HardwareConfig | None = None) -> dict[str, dict[str, Any]]:
+def prices(
+    network: Network | None = None, hw: HardwareConfig | None = None, technology: Technology = TECHNOLOGY
+) -> dict[str, dict[str, Any]]:
     """Component -> count, area, leakage and energy of each action."""
     mapping, hw = mapped(network, hw)
     return {
@@ -127,7 +141,7 @@ def prices(network: Network | None = None, hw: HardwareConfig | None = None) -> 
             "leakage_uW": component.layer_leakage_uW.tolist(),
             **{action: values.tolist() for action, values in component.action_fJ.items()},
         }
-        for component in cost_library(mapping, hw, TECHNOLOGY)
+        for component in cost_library(mapping, hw, technology)
     }
 
 

@@ -76,29 +76,9 @@ def _energy_fields(cell: CellNumbers) -> tuple[str, ...]:
 
 def columns(chip: Chip) -> Iterable[Component]:
     """What stands between bitlines and sums."""
-    technology, adc = chip.technology, chip.hw.adc
-    bitlines = chip.n_crossbars * chip.hw.crossbar.cols if adc.sample_and_hold else 0
-    sample_fJ = technology.energy_fJ(technology.sample_and_hold.sample_fJ) if adc.sample_and_hold else 0.0
-    yield chip.logic(
-        "sample_and_hold",
-        count=bitlines,
-        area_um2=bitlines * technology.area_um2(technology.sample_and_hold.area_um2),
-        action_fJ={"adc_conversion": chip.everywhere(sample_fJ)},
-        formula="one a bitline; none if adc.sample_and_hold is false",
-        energy=("sample_and_hold.sample_fJ",),
-        area=("sample_and_hold.area_um2",),
-    )
-    stages = c.column_mux_stages(technology, adc.columns_per_adc)
-    mux = technology.column_mux
-    yield chip.logic(
-        "column_mux",
-        count=chip.n_adcs,
-        area_um2=chip.n_adcs * stages * technology.area_um2(mux.area_um2),
-        action_fJ={"adc_conversion": chip.everywhere(stages * technology.energy_fJ(mux.conversion_fJ))},
-        formula="published multiplexer x (columns_per_adc - 1) / (its inputs - 1)",
-        energy=("column_mux.conversion_fJ",),
-        area=("column_mux.area_um2",),
-    )
+    technology = chip.technology
+    yield _sample_and_hold(chip)
+    yield _column_mux(chip)
     price, warning = c.adc_price(technology, chip.hw)
     key = f"adc.{chip.hw.adc_architecture}"
     yield chip.logic(
@@ -111,4 +91,50 @@ def columns(chip: Chip) -> Iterable[Component]:
         area=(key,),
         latency_ns=price.conversion_ns or None,
         notes=() if warning is None else (warning,),
+    )
+
+
+def _sample_and_hold(chip: Chip) -> Component:
+    technology, held = chip.technology, chip.technology.sample_and_hold
+    if held is None:
+        return _in_the_adc(chip, "sample_and_hold")
+    bitlines = chip.n_crossbars * chip.hw.crossbar.cols if chip.hw.adc.sample_and_hold else 0
+    sample_fJ = technology.energy_fJ(held.sample_fJ) if bitlines else 0.0
+    return chip.logic(
+        "sample_and_hold",
+        count=bitlines,
+        area_um2=bitlines * technology.area_um2(held.area_um2),
+        action_fJ={"adc_conversion": chip.everywhere(sample_fJ)},
+        formula="one a bitline; none if adc.sample_and_hold is false",
+        energy=("sample_and_hold.sample_fJ",),
+        area=("sample_and_hold.area_um2",),
+    )
+
+
+def _column_mux(chip: Chip) -> Component:
+    technology, mux = chip.technology, chip.technology.column_mux
+    if mux is None:
+        return _in_the_adc(chip, "column_mux")
+    stages = c.column_mux_stages(mux, chip.hw.adc.columns_per_adc)
+    return chip.logic(
+        "column_mux",
+        count=chip.n_adcs,
+        area_um2=chip.n_adcs * stages * technology.area_um2(mux.area_um2),
+        action_fJ={"adc_conversion": chip.everywhere(stages * technology.energy_fJ(mux.conversion_fJ))},
+        formula="published multiplexer x (columns_per_adc - 1) / (its inputs - 1)",
+        energy=("column_mux.conversion_fJ",),
+        area=("column_mux.area_um2",),
+    )
+
+
+def _in_the_adc(chip: Chip, name: str) -> Component:
+    return chip.logic(
+        name,
+        count=0,
+        area_um2=0.0,
+        action_fJ={},
+        formula="counted with the ADC: the technology has no such section",
+        energy=(),
+        area=(),
+        leaks=0.0,
     )

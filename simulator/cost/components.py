@@ -16,7 +16,7 @@ from ..config import HardwareConfig
 from ..errors import ConfigError
 from .adcs import AdcPrice, AdcSite
 from .circuits import conducted_fJ, line_fF, switched_fJ
-from .technology import CellNumbers, FloorPlanBus, Technology
+from .technology import CellNumbers, ColumnMuxNumbers, FloorPlanBus, Technology
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -85,9 +85,9 @@ def wordline_drive_fJ(technology: Technology, cell: CellNumbers, cols: int) -> f
     return float(switched_fJ(load_fF, drive_V))
 
 
-def column_mux_stages(technology: Technology, columns_per_adc: int) -> float:
+def column_mux_stages(mux: ColumnMuxNumbers, columns_per_adc: int) -> float:
     """Stages relative to the published multiplexer: n to 1 needs n - 1 two-way stages, none for n = 1."""
-    return (columns_per_adc - 1) / (technology.column_mux.inputs - 1)
+    return (columns_per_adc - 1) / (mux.inputs - 1)
 
 
 def adc_price(technology: Technology, hw: HardwareConfig) -> tuple[AdcPrice, str | None]:

@@ -192,4 +192,4 @@ def _logic_factors(scaler: Scaler, node_nm: float) -> FloatArray:
     """Logarithms of what scaling as logic does to the quantities; leakage goes with the area (assumption)."""
     there = Entry(value=1.0, source="table", year=2017, status="read", node_nm=node_nm)
     energy, area = scaler.energy_ratio(there), scaler.area_ratio(there)
-    return np.log(np.array([energy, energy, scaler.delay_ratio(there), area, area]))
+    return np.asarray(np.log([energy, energy, scaler.delay_ratio(there), area, area]))

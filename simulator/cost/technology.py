@@ -231,6 +231,7 @@ class Technology(Spec):
         cells: arrays by a name of the file's own.
         default_cell: the one of them that serves designs that name none.
         adc: column ADCs by architecture.
+        column_mux, sample_and_hold: None where the numbers of the ADC hold them.
     """
 
     schema_version: Literal[2]
@@ -242,8 +243,8 @@ class Technology(Spec):
     cells: dict[str, CellNumbers] = Field(min_length=1)
     default_cell: str
     wordline: WordlineNumbers
-    column_mux: ColumnMuxNumbers
-    sample_and_hold: SampleAndHoldNumbers
+    column_mux: ColumnMuxNumbers | None = None
+    sample_and_hold: SampleAndHoldNumbers | None = None
     adc: dict[Architecture, Fit] = Field(min_length=1)
     logic: LogicNumbers
     control: ControlNumbers | None = None

@@ -134,9 +134,9 @@ def test_design_chooses_its_cell_array():
 
 
 def test_multiplexer_of_one_column_is_a_wire():
-    assert c.column_mux_stages(TECHNOLOGY, 1) == 0.0
-    assert c.column_mux_stages(TECHNOLOGY, 8) == 1.0
-    assert c.column_mux_stages(TECHNOLOGY, 15) == 2.0
+    assert c.column_mux_stages(TECHNOLOGY.column_mux, 1) == 0.0
+    assert c.column_mux_stages(TECHNOLOGY.column_mux, 8) == 1.0
+    assert c.column_mux_stages(TECHNOLOGY.column_mux, 15) == 2.0
 
 
 def test_h_tree_of_a_floor_plan_worked_by_hand():
@@ -215,6 +215,13 @@ def test_compared_tables_give_ratios_of_the_second_to_the_first():
     assert adc.energy_ratio["adc_conversion"] == pytest.approx(1.509274, rel=1e-6)
     same = compare_tables(a, a)
     assert {row.area_ratio for row in same} <= {1.0, None}
+
+
+def test_sections_that_are_left_out_are_not_priced():
+    without = changed_technology(lambda f: [f.pop(name) for name in ("column_mux", "sample_and_hold", "control")])
+    rows = {row.component: row for row in cost_table(small_design(), without)}
+    for name in ("column_mux", "sample_and_hold", "control"):
+        assert (rows[name].count, rows[name].area_um2, rows[name].energy_fJ) == (0, 0.0, {})
 
 
 def test_dram_is_priced_where_the_technology_names_it():
