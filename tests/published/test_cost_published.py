@@ -105,7 +105,7 @@ def test_isaac_adc_by_points():
 
 
 def test_ramp_adc_with_the_numbers_of_neurram():
-    """NeuRRAM as fitted by CiMLoop: a sample of 1.2 pJ, 0.3 pJ a step, 400 um2; the sign first, so 4 steps at 3 bits."""
+    """NeuRRAM as fitted by CiMLoop: a sample of 1.2 pJ, 0.3 pJ a step, 400 um2; sign first, so 4 steps at 3 bits."""
     fit = RampFit(
         **{"fit": "ramp", "source": "Wan et al., Nature 608 (2022), as fitted in hwcomponents-library", "year": 2022},
         **{"status": "doubted", "note": "fitted", "node_nm": 130.0, "bits_min": 1, "bits_max": 8},
