@@ -146,12 +146,19 @@ def export(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of --random.")] = 0,
     weight_bits: Annotated[int, typer.Option(min=2, max=32, help="Weight bits of --random.")] = 4,
     membrane_bits: Annotated[int, typer.Option(min=2, max=32, help="Membrane bits of --random.")] = 6,
+    bn_bits: Annotated[int, typer.Option(min=3, max=24, help="Batch-norm bits of --random.")] = 8,
 ) -> int:
     """Write a trained student, or a random network of the zoo, as an integer network file."""
     from .cli_network import export_network
 
     return export_network(
-        checkpoint, out, random=random, seed=seed, weight_bits=weight_bits, membrane_bits=membrane_bits
+        checkpoint,
+        out,
+        random=random,
+        seed=seed,
+        weight_bits=weight_bits,
+        membrane_bits=membrane_bits,
+        bn_bits=bn_bits,
     )
 
 

@@ -11,6 +11,8 @@ _MARKS = (
     ("accelerator", ("crossbar", "adc", "tile", "noc")),
     ("study", ("space", "objectives", "tied", "images")),
     ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
+    ("macro", ("coding", "operations", "columns", "stored", "input_line", "cell")),
+    ("calibration", ("energy", "area")),
     ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
     ("SpikeSim input", ("in_ch_list", "out_ch_list", "in_dim_list", "out_dim_list", "xbar_size", "clk_freq")),
 )
@@ -60,7 +62,8 @@ def _describe_yaml(path: Path) -> str:
     if score[kind] == 0:
         raise ConfigError(
             f"{path}: keys {', '.join(sorted(keys)[:5]) or '(none)'} fit no file of spikeloop; it reads accelerators "
-            "(crossbar, adc), technologies, studies (space) and training files (role, epochs)"
+            "(crossbar, adc), technologies, macros (coding), calibrations, studies (space) and training files (role, "
+            "epochs)"
         )
     if kind == "accelerator":
         return _describe_accelerator(path)
@@ -76,10 +79,24 @@ def _describe_yaml(path: Path) -> str:
 
         layers = load_spikesim_input(str(path)).in_ch_list
         return f"{path}: valid input of 'compat spikesim', {len(layers)} layers"
+    if kind in ("macro", "calibration"):
+        return _describe_macro(path, kind)
     from spikeloop.simulator.cost.technology import load_technology
 
     technology = load_technology(str(path))
     return f"{path}: valid technology '{technology.name}'"
+
+
+def _describe_macro(path: Path, kind: str) -> str:
+    from spikeloop.simulator.cost.macro_config import load_calibration, load_macro
+
+    if kind == "calibration":
+        calibration = load_calibration(str(path))
+        return f"{path}: valid calibration '{calibration.name}', factors of {', '.join(calibration.energy)}"
+    macro = load_macro(str(path))
+    return (
+        f"{path}: valid macro '{macro.name}', {macro.inputs} inputs x {macro.columns} columns at {macro.node_nm:g} nm"
+    )
 
 
 def _describe_accelerator(path: Path) -> str:

@@ -78,6 +78,8 @@ def _print_table(hw: HardwareConfig, rows: tuple[CostRow, ...]) -> None:
         output.emit(f"{row.component}: {row.formula}")
         for source in row.sources:
             output.emit(f"    {source}")
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        output.say(f"note: {note}")
     weak = dict.fromkeys(key for row in rows for key in row.weak)
     if weak:
         output.say(f"note: doubted or assumed numbers: {', '.join(weak)}")

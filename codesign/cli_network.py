@@ -49,7 +49,14 @@ def train_network(training: str, out: Path) -> int:
 
 
 def export_network(
-    checkpoint: Path | None, out: Path, *, random: str | None, seed: int, weight_bits: int, membrane_bits: int
+    checkpoint: Path | None,
+    out: Path,
+    *,
+    random: str | None,
+    seed: int,
+    weight_bits: int,
+    membrane_bits: int,
+    bn_bits: int,
 ) -> int:
     """Body of ``spikeloop export``; returns the exit code.
 
@@ -69,7 +76,9 @@ def export_network(
     if random is not None:
         from spikeloop.models.random_export import random_network
 
-        network = random_network(random, seed=seed, weight_bits=weight_bits, membrane_bits=membrane_bits)
+        network = random_network(
+            random, seed=seed, weight_bits=weight_bits, membrane_bits=membrane_bits, bn_bits=bn_bits
+        )
     else:
         network = _trained_network(Path(str(checkpoint)))
     save_network(network, out)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from spikeloop.simulator.errors import SimulationError
-from spikeloop.simulator.network.graph import InputNode, Network
+from spikeloop.simulator.network.graph import BatchNormNode, InputNode, Network, Node
 
 from .export import to_network
 from .layers import QuantWeightLayer
@@ -22,6 +23,7 @@ _RATE_TOLERANCE = 0.01
 _RATE_LOW, _RATE_HIGH = 0.05, 0.30
 _OFFSET_LIMIT = 8.0
 _BISECTIONS = 12
+_CALIBRATED_BN_BITS = 8
 
 
 def random_network(
@@ -30,7 +32,8 @@ def random_network(
     """Network of the zoo with seeded random weights of ``weight_bits`` in every layer, the first and last too.
 
     Each batch norm takes the statistics of its sums over seeded uniform input codes and one common offset
-    that lets the layer fire near 15 % of the time.
+    that lets the layer fire near 15 % of the time. Constants of more than 8 bits are those of 8 bits with zeros behind
+    them, so that widths whose sums exceed exact arithmetic can still be priced (``simulate --density``).
 
     Raises:
         NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
@@ -41,11 +44,26 @@ def random_network(
         seed=seed,
         weight_bits=weight_bits,
         membrane_bits=membrane_bits,
-        bn_bits=bn_bits,
+        bn_bits=min(bn_bits, _CALIBRATED_BN_BITS),
         n_timesteps=n_timesteps,
     )
     notes = {"origin": f"untrained, random weights of seed {seed}, batch norm calibrated to fire near 15 %"}
-    return to_network(student, name, notes)
+    return _with_bn_bits(to_network(student, name, notes), bn_bits)
+
+
+def _with_bn_bits(network: Network, bn_bits: int) -> Network:
+    """The same function with batch norm constants of ``bn_bits``.
+
+    rshift(m P + (n << k), e) does not change if m and n are shifted up by the bits that e grows by.
+    """
+
+    def widened(node: Node) -> Node:
+        if not isinstance(node, BatchNormNode):
+            return node
+        more = bn_bits - node.bn_bits
+        return replace(node, bn_bits=bn_bits, m=node.m << more, n=node.n << more, e=node.e + more)
+
+    return replace(network, nodes=tuple(widened(node) for node in network.nodes))
 
 
 def random_student(

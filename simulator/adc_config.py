@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from .spec import Spec
 
+Architecture = Literal["sar", "ramp", "flash"]
+
 
 class LosslessAdc(Spec):
     """ADC wide enough for every column sum: lsb = 1 and no clipping, so ``bits`` follows from the crossbar."""
@@ -42,7 +44,7 @@ class UniformAdc(Spec):
     granularity: Literal["layer", "crossbar"] = "layer"
     columns_per_adc: int = Field(default=8, ge=1, le=4096)
     sample_and_hold: bool = True
-    architecture: Literal["sar", "ramp", "flash"] = "sar"
+    architecture: Architecture = "sar"
     unit_sigma: float = Field(default=0.0, ge=0, le=0.5)
     comparator_sigma_lsb: float = Field(default=0.0, ge=0, le=16)
     offset_sigma_lsb: float = Field(default=0.0, ge=0, le=64)

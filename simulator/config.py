@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .adc_config import AdcConfig as AdcConfig
+from .adc_config import Architecture as Architecture
 from .adc_config import LosslessAdc as LosslessAdc
 from .adc_config import UniformAdc as UniformAdc
 from .cells.base import IdealCell
@@ -41,6 +42,7 @@ class CrossbarConfig(Spec):
     Attributes:
         rows_active: wordlines driven in one read; None drives all rows at once.
         cell: ideal, or a device with its conductances, variation and noise.
+        cell_array: array of the technology file that prices the cells; None: one of the cell's kind, else its default.
         baseline: what becomes of the current of a cell with code 0: ``subtracted`` before the ADC (a reference column
             of such cells, taken as exact), or ``kept``, where it takes room in the ADC's range and cancels only
             between the columns of a differential pair.
@@ -55,6 +57,7 @@ class CrossbarConfig(Spec):
     scheme: Scheme = "differential"
     rows_active: int | None = Field(default=None, ge=1)
     cell: Cell = IdealCell()
+    cell_array: str | None = Field(default=None, min_length=1)
     baseline: Literal["subtracted", "kept"] = "subtracted"
     wires: WiresConfig | None = None
     dummy_column: bool = False
@@ -248,6 +251,11 @@ class HardwareConfig(Spec):
         if isinstance(self.adc, UniformAdc):
             return self.adc.bits
         return self.crossbar.column_sum_max.bit_length()
+
+    @property
+    def adc_architecture(self) -> Architecture:
+        """Architecture of the ADC; a lossless one is taken as successive approximation."""
+        return self.adc.architecture if isinstance(self.adc, UniformAdc) else "sar"
 
     @property
     def cycle_ns(self) -> float:

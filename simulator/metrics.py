@@ -14,7 +14,7 @@ from .cells.base import CellModel
 from .config import HardwareConfig
 from .cost.chip import Component
 from .cost.library import COMPONENTS, cost_library
-from .cost.provenance import citations, weak_numbers
+from .cost.provenance import citations, price_notes, weak_numbers
 from .cost.technology import Technology
 from .cycle.actions import ACTIONS
 from .cycle.path import Bottleneck
@@ -159,7 +159,7 @@ def measure(
         by_lif: use of the membranes; empty if no membrane was computed.
 
     Raises:
-        ConfigError: an ADC width outside the validity of the technology's fit.
+        ConfigError: an ADC that the technology lacks, or one outside the validity of its fit.
         SimulationError: a trace of another network, or without images.
     """
     _check_trace(trace, mapping, activity)
@@ -198,7 +198,10 @@ def measure(
         by_lif=tuple(by_lif),
         critical_path=trace.path.bottlenecks() if trace.path is not None else (),
         sources=(*citations(components, technology), *_device_sources(hw)),
-        warnings=weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
+        warnings=(
+            *price_notes(components),
+            *weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import types
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -56,10 +56,11 @@ def problem_sentence(cls: type[BaseModel], error: ValidationError) -> str:
 
 def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
     loc = detail["loc"]
-    path = ".".join(str(part) for part in _visible(cls, loc))
+    shown, _ = _follow(cls, loc)
+    path = ".".join(str(part) for part in shown)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        names = _field_names_at(cls, loc[:-1])
+        names = _field_names(_follow(cls, loc[:-1])[1])
         close = difflib.get_close_matches(str(loc[-1]), names, n=1)
         cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(sorted(names))}"
         return f"{path}: unknown field; {cure}"
@@ -68,34 +69,47 @@ def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         return f"{path}: {message}" if path else message
+    if kind == "union_tag_invalid":
+        context = detail["ctx"]
+        field = str(context["discriminator"]).strip("'")
+        return f"{path}.{field}: got '{context['tag']}'; allowed: {str(context['expected_tags']).replace(chr(39), '')}"
     return f"{path}: got {detail['input']!r}; {message[0].lower()}{message[1:]}"
 
 
-def _visible(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[int | str]:
-    """Path without the tags that a tagged union inserts."""
+def _follow(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[int | str], list[Any]]:
+    """A path without what pydantic inserts (tags of unions, marks of keys), and the types that stand at its end."""
     shown: list[int | str] = []
+    kinds: list[Any] = [cls]
     for i, part in enumerate(loc):
-        last = i == len(loc) - 1
-        if last or isinstance(part, int) or part in _field_names_at(cls, loc[:i]) or not shown:
+        plain = [item for kind in kinds for item in _alternatives(kind)]
+        models = [item for item in plain if isinstance(item, type) and issubclass(item, BaseModel)]
+        inner = [get_args(item)[-1] for item in plain if get_origin(item) in (dict, list) and get_args(item)]
+        fields = [model.model_fields[str(part)].annotation for model in models if str(part) in model.model_fields]
+        if part == "[key]":
+            continue
+        tagged = [model for model in models if _has_tag(model, str(part))] if not (fields or inner) else []
+        if tagged or not (isinstance(part, int) or fields or inner or not shown or i == len(loc) - 1):
+            # A tagged union puts the tag into the path: it names one of the candidates, not a field.
+            kinds = tagged or models
+        else:
             shown.append(part)
-    return shown
+            kinds = fields or inner or kinds
+    return shown, kinds
 
 
-def _field_names_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    models: list[type[BaseModel]] = [cls]
-    for part in loc:
-        deeper: list[type[BaseModel]] = []
-        for model in models:
-            field = model.model_fields.get(str(part))
-            deeper += _models_in(field.annotation) if field is not None else []
-        # A tagged union puts the tag into the path: it names one of the candidates, not a field.
-        models = deeper or models
-    return sorted({name for model in models for name in model.model_fields})
+def _has_tag(model: type[BaseModel], tag: str) -> bool:
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType, tuple, list, dict) or get_args(annotation):
-        return [model for arg in get_args(annotation) for model in _models_in(arg)]
-    return []
+def _field_names(kinds: list[Any]) -> list[str]:
+    models = [item for kind in kinds for item in _alternatives(kind)]
+    return sorted({name for item in models for name in getattr(item, "model_fields", ())})
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """Members of a union, without annotations."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [item for arg in get_args(annotation) for item in _alternatives(arg)]
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    return [annotation]

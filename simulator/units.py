@@ -24,6 +24,8 @@ UNIT_SUFFIXES: tuple[str, ...] = (
     "_fJ",
     "_uW",
     "_um2",
+    "_F2",
+    "_dB",
     "_um",
     "_nm",
     "_bits",

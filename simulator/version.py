@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 #: Raised whenever a golden number moves: results of different model versions never share a ledger.
-MODEL_VERSION = 2
+MODEL_VERSION = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spikeloop.simulator.config import (
     TileConfig,
 )
 from spikeloop.simulator.cost.library import cost_library
-from spikeloop.simulator.cost.technology import load_technology
+from spikeloop.simulator.cost.technology import Technology, load_technology
 from spikeloop.simulator.mapping.tiles import Mapping, map_network
 from spikeloop.simulator.network.graph import (
     BatchNormNode,
@@ -31,8 +32,32 @@ from spikeloop.simulator.network.graph import (
     SumPoolNode,
     chain_edges,
 )
+from spikeloop.simulator.spec import validate_spec
 
 TECHNOLOGY = load_technology("rram_65nm")
+
+
+def small_macros() -> Technology:
+    """The shipped technology with macros of 8 to 32768 bits: memories of small networks lie inside the table."""
+
+    def move(fields: dict[str, Any]) -> None:
+        rows = fields["sram"]["table"]["rows"]
+        sizes = sorted({row[1] for row in rows})
+        for row in rows:
+            row[1] = 8.0 * 4 ** sizes.index(row[1])
+
+    return changed_technology(move)
+
+
+def changed_technology(change: Callable[[dict[str, Any]], object]) -> Technology:
+    """The shipped technology after a change of its fields, checked as a file is.
+
+    Raises:
+        ConfigError: the changed file is not valid.
+    """
+    fields = TECHNOLOGY.model_dump(mode="json", exclude_none=True)
+    change(fields)
+    return validate_spec(Technology, fields, where="file.yaml")
 
 
 def small_network(
@@ -94,7 +119,7 @@ def _take(knobs: dict[str, Any], cls: type) -> dict[str, Any]:
 
 
 def _crossbar(knobs: dict[str, Any]) -> dict[str, Any]:
-    names = ("rows", "cols", "cell_bits", "scheme", "rows_active", "adc_bits", "columns_per_adc")
+    names = ("rows", "cols", "cell_bits", "scheme", "rows_active", "adc_bits", "columns_per_adc", "dummy_column")
     return {name: value for name, value in knobs.items() if name in names}
 
 
@@ -104,7 +129,9 @@ def mapped(network: Network | None = None, hw: HardwareConfig | None = None) -> 
     return map_network(network or small_network(), hw), hw
 
 
-def prices(network: Network | None = None, hw: HardwareConfig | None = None) -> dict[str, dict[str, Any]]:
+def prices(
+    network: Network | None = None, hw: HardwareConfig | None = None, technology: Technology = TECHNOLOGY
+) -> dict[str, dict[str, Any]]:
     """Component -> count, area, leakage and energy of each action."""
     mapping, hw = mapped(network, hw)
     return {
@@ -114,7 +141,7 @@ def prices(network: Network | None = None, hw: HardwareConfig | None = None) -> 
             "leakage_uW": component.layer_leakage_uW.tolist(),
             **{action: values.tolist() for action, values in component.action_fJ.items()},
         }
-        for component in cost_library(mapping, hw, TECHNOLOGY)
+        for component in cost_library(mapping, hw, technology)
     }
 
 

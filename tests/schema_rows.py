@@ -8,36 +8,50 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from spikeloop.simulator.cost.technology import Entry
+from spikeloop.simulator.cost.entries import Entry, Sourced
+from spikeloop.simulator.cost.scaling import ScalingTable
+from spikeloop.simulator.cost.sram import SramTable
 from spikeloop.simulator.spec import Spec
 from spikeloop.simulator.units import UNIT_SUFFIXES
+
+#: Schemas of files of their own: where they stand inside another schema, the field names the file.
+FILES = (ScalingTable, SramTable)
 
 
 def schema_rows(cls: type[Spec], prefix: str = "") -> list[tuple[str, str, str]]:
     """(dotted field, unit, default) of a schema and the schemas inside it; entries count as one field."""
     rows: list[tuple[str, str, str]] = []
     for name, field in cls.model_fields.items():
+        if prefix and issubclass(cls, Sourced) and name in Sourced.model_fields:
+            continue  # documented once, with the entries
         parts = [part for part in _types(field.annotation) if isinstance(part, type) and issubclass(part, Spec)]
-        inner = [part for part in parts if part is not Entry]
-        listed = typing.get_origin(field.annotation) is list
+        inner = [part for part in parts if part is not Entry and part not in FILES]
         if not inner:
-            rows.append((f"{prefix}{name}", _unit(name, field.annotation), _default(field.default)))
+            unit = "text" if any(part in FILES for part in parts) else _unit(name, field.annotation)
+            rows.append((f"{prefix}{name}", unit, _default(field.default)))
+        marks = {list: "[]", dict: ".*"}
+        mark = marks.get(typing.get_origin(field.annotation), "")
         for part in inner:
             tag = _kind_tag(part) if len(inner) > 1 else ""
-            rows += schema_rows(part, f"{prefix}{name}{'[]' if listed else tag}.")
+            rows += schema_rows(part, f"{prefix}{name}{mark}{tag}.")
     return rows
 
 
 def _kind_tag(part: type[Spec]) -> str:
     """``[uniform]`` of a schema that is one of several kinds; ``[device]`` of the base of all device cells."""
-    if "kind" not in part.model_fields:
-        return ""
-    kind = part.model_fields["kind"].default
-    return "[device]" if kind is PydanticUndefined else f"[{kind}]"
+    for name in ("kind", "fit"):
+        if name not in part.model_fields:
+            continue
+        field = part.model_fields[name]
+        words = typing.get_args(field.annotation)
+        if field.default is not PydanticUndefined:
+            return f"[{field.default}]"
+        return f"[{words[0]}]" if len(words) == 1 else "[device]"
+    return ""
 
 
 def _types(annotation: Any) -> list[Any]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, typing.Annotated):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, dict, typing.Annotated):
         return [part for arg in typing.get_args(annotation) for part in _types(arg)]
     return [annotation]
 

@@ -1,182 +1,147 @@
 """Formulas of the components: each takes numbers of the technology file and the sizes that a study sweeps.
 
-Energies in fJ, areas in um2. Which numbers rest on an assumption is said in the technology file.
+Energies in fJ, areas in um2, times in ns. Which numbers rest on an assumption is said in the technology file; what is
+not here is linear in a width (``Technology.logic_prices``), a memory (``sram.py``) or an ADC (``adcs.py``).
 """
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import HardwareConfig
 from ..errors import ConfigError
-from .technology import Technology
+from .adcs import AdcPrice, AdcSite
+from .circuits import conducted_fJ, line_fF, switched_fJ
+from .technology import CellNumbers, ColumnMuxNumbers, FloorPlanBus, Technology
 
 FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.int64]
 
 
-def cell_read_fJ(technology: Technology) -> float:
-    """Energy of one conducting cell in one read: array energy / cells of the published array.
+def cell_array(technology: Technology, hw: HardwareConfig) -> str:
+    """Name of the array that prices a design's cells: the one it names, else one of its cell's kind, else the default.
 
-    Assumption: the published array has all its cells conducting, and the cell's code does not matter.
+    Raises:
+        ConfigError: the design names an array that the technology does not have.
     """
-    crossbar = technology.crossbar
-    return crossbar.array_read_fJ.value / (crossbar.array_rows * crossbar.array_cols)
+    named, cells = hw.crossbar.cell_array, technology.cells
+    if named is not None:
+        if named not in cells:
+            close = difflib.get_close_matches(named, cells, n=1)
+            cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(cells)}"
+            raise ConfigError(
+                f"design {hw.name}: crossbar.cell_array: technology {technology.name} has no array '{named}'; {cure}"
+            )
+        return named
+    kind = hw.crossbar.cell.kind
+    if cells[technology.default_cell].kind == kind:
+        return technology.default_cell
+    return next((name for name, cell in cells.items() if cell.kind == kind), technology.default_cell)
 
 
-def cell_area_um2(technology: Technology) -> float:
-    """Area of one cell; cells never scale with the logic node."""
-    crossbar = technology.crossbar
-    return crossbar.array_area_um2.value / (crossbar.array_rows * crossbar.array_cols)
+def cell_read_fJ(technology: Technology, cell: CellNumbers) -> float:
+    """Energy of one driven cell of the highest code in one read: as published, C x swing x Vdd, or G V^2 t."""
+    if cell.read_fJ is not None:
+        return cell.read_fJ.value
+    if cell.capacitance_fF is not None:
+        vdd_V = technology.supply.vdd_V.value
+        return cell.capacitance_fF.value * vdd_V * (vdd_V if cell.swing_V is None else cell.swing_V.value)
+    assert cell.conductance_uS is not None
+    assert cell.read_voltage_V is not None
+    assert cell.read_time_ns is not None
+    return conducted_fJ(cell.conductance_uS.value, cell.read_voltage_V.value, cell.read_time_ns.value)
 
 
-def wordline_drive_fJ(technology: Technology, cols: int) -> float:
-    """Energy of driving one wordline: (driver + wire of ``cols`` cell pitches) x Vdd^2.
+def cell_code_factor(cell: CellNumbers, code_share: FloatArray) -> FloatArray:
+    """Energy of a driven cell of a mean code (share of the highest) over that of the highest code."""
+    if cell.zero_code_ratio is None:
+        return np.ones_like(code_share)
+    zero = cell.zero_code_ratio.value
+    return zero + (1.0 - zero) * code_share
 
-    Source: ZigZag-IMC's one-bit DAC (50 fF x Vdd^2) and 0.2 fF/um of wire; pitch = root of the cell area.
+
+def cell_area_um2(technology: Technology, cell: CellNumbers) -> float:
+    """Area of one cell: as published, or squares of its feature size; it never scales as logic."""
+    if cell.area_um2 is not None:
+        return cell.area_um2.value
+    assert cell.area_F2 is not None
+    feature_um = (technology.node_nm if cell.feature_nm is None else cell.feature_nm) / 1000.0
+    return cell.area_F2.value * feature_um**2
+
+
+def wordline_drive_fJ(technology: Technology, cell: CellNumbers, cols: int) -> float:
+    """Energy of driving one wordline: (driver + ``cols`` x (wire of a cell's pitch + gate of a cell)) x V^2.
+
+    Source: ZigZag-IMC's one-bit DAC (50 fF x Vdd^2); the pitch is the root of the cell's area.
     """
-    wordline, vdd_V = technology.wordline, technology.supply.vdd_V.value
-    wire_fF = wordline.wire_fF_per_um.value * cols * cell_area_um2(technology) ** 0.5
-    return float((wordline.driver_fF.value + wire_fF) * vdd_V**2)
+    wordline = technology.wordline
+    drive_V = (wordline.drive_V or technology.supply.vdd_V).value
+    gate_fF = 0.0 if wordline.cell_fF is None else wordline.cell_fF.value
+    pitch_um = cell_area_um2(technology, cell) ** 0.5
+    load_fF = line_fF(wordline.driver_fF.value, cols, gate_fF, pitch_um, wordline.wire_fF_per_um.value)
+    return float(switched_fJ(load_fF, drive_V))
 
 
-def column_mux_stages(technology: Technology, columns_per_adc: int) -> float:
+def column_mux_stages(mux: ColumnMuxNumbers, columns_per_adc: int) -> float:
     """Stages relative to the published multiplexer: n to 1 needs n - 1 two-way stages, none for n = 1."""
-    return (columns_per_adc - 1) / (technology.column_mux.inputs - 1)
+    return (columns_per_adc - 1) / (mux.inputs - 1)
 
 
-def adc_conversion_fJ(technology: Technology, bits: int) -> float:
-    """Energy of one conversion: published one x ratio of the fit at both widths.
-
-    Source: ZigZag-IMC, E ~ 100 b + 0.001 4^b.
+def adc_price(technology: Technology, hw: HardwareConfig) -> tuple[AdcPrice, str | None]:
+    """Price of a design's ADC, and a warning if it lies outside the validity of its fit.
 
     Raises:
-        ConfigError: ``bits`` outside the validity of the fit.
+        ConfigError: an architecture that the technology lacks, or an ADC outside the fit without ``extrapolate``.
     """
-    fit = technology.adc.fit
-    _check_adc_bits(technology, bits)
-
-    def relative(b: int) -> float:
-        return fit.linear_fJ * b + fit.power_fJ * 4.0**b
-
-    return technology.adc.conversion_fJ.value * (relative(bits) / relative(technology.adc.bits))
-
-
-def adc_area_um2(technology: Technology, bits: int) -> float:
-    """Area of one ADC: published one x ratio of the fit (ZigZag-IMC, A ~ 10^(-0.0369 b) 2^b).
-
-    Raises:
-        ConfigError: ``bits`` outside the validity of the fit.
-    """
-    fit = technology.adc.fit
-    _check_adc_bits(technology, bits)
-    more = bits - technology.adc.bits
-    return float(technology.adc.area_um2.value * 10.0 ** (fit.area_decade_ratio * more) * 2.0**more)
-
-
-def _check_adc_bits(technology: Technology, bits: int) -> None:
-    fit = technology.adc.fit
-    if not fit.bits_min <= bits <= fit.bits_max:
+    name = hw.adc_architecture
+    fit = technology.adc.get(name)
+    if fit is None:
         raise ConfigError(
-            f"technology {technology.name}: adc.fit: got an ADC of {bits} bits, the fit holds for {fit.bits_min} to "
-            f"{fit.bits_max}; set adc.bits, or drive fewer rows at once (crossbar.rows_active)"
+            f"technology {technology.name}: adc.{name}: missing, and design {hw.name} has adc.architecture={name}; "
+            f"allowed: {', '.join(technology.adc)}"
         )
+    site = AdcSite(
+        bits=hw.adc_bits,
+        rows=hw.crossbar.rows_per_read,
+        rate_GHz=hw.clock_GHz,
+        vdd_V=technology.supply.vdd_V.value,
+        node_nm=technology.node_nm,
+    )
+    outside = fit.outside(site)
+    if outside is None:
+        return fit.price(site), None
+    if technology.extrapolate:
+        return fit.price(site), f"adc.{name} is extrapolated: {outside}"
+    raise ConfigError(
+        f"technology {technology.name}: adc.{name}: {outside}; set adc.bits, drive fewer rows at once "
+        "(crossbar.rows_active), or let the technology say extrapolate: true"
+    )
 
 
-def adder_fJ(technology: Technology, bits: IntArray) -> FloatArray:
-    """Energy of an addition, linear in the width."""
-    return bits * (technology.energy_fJ(technology.logic.adder_fJ) / technology.logic.reference_bits)
+def h_tree_um(area_um2: float) -> float:
+    """Wire from the root of an H-tree to a leaf: half the side in each direction, so the side of its floor plan.
 
-
-def adder_area_um2(technology: Technology, bits: IntArray) -> FloatArray:
-    """Area of an adder, linear in the width."""
-    return bits * (technology.area_um2(technology.logic.adder_area_um2) / technology.logic.reference_bits)
-
-
-def comparator_fJ(technology: Technology, bits: IntArray) -> FloatArray:
-    """Energy of a comparison, linear in the width."""
-    return bits * (technology.energy_fJ(technology.logic.comparator_fJ) / technology.logic.reference_bits)
-
-
-def comparator_area_um2(technology: Technology, bits: IntArray) -> FloatArray:
-    """Area of a comparator, linear in the width."""
-    return bits * (technology.area_um2(technology.logic.comparator_area_um2) / technology.logic.reference_bits)
-
-
-def multiplier_fJ(technology: Technology, a_bits: IntArray, b_bits: IntArray) -> FloatArray:
-    """Energy of a multiplication, in proportion to the product of the widths."""
-    return a_bits * b_bits * (technology.energy_fJ(technology.logic.multiplier_fJ) / technology.logic.reference_bits**2)
-
-
-def multiplier_area_um2(technology: Technology, a_bits: IntArray, b_bits: IntArray) -> FloatArray:
-    """Area of a multiplier, in proportion to the product of the widths."""
-    per_bit2 = technology.area_um2(technology.logic.multiplier_area_um2) / technology.logic.reference_bits**2
-    return a_bits * b_bits * per_bit2
-
-
-def register_fJ(technology: Technology, bits: IntArray) -> FloatArray:
-    """Energy of writing or reading a register."""
-    return bits * technology.energy_fJ(technology.logic.register_fJ_per_bit)
-
-
-def register_area_um2(technology: Technology, bits: IntArray) -> FloatArray:
-    """Area of a register."""
-    return bits * technology.area_um2(technology.logic.register_area_um2_per_bit)
-
-
-def shift_add_fJ(technology: Technology, bits: IntArray) -> FloatArray:
-    """Energy of a shift and addition with its register, linear in the width."""
-    return bits * (technology.energy_fJ(technology.logic.shift_add_fJ) / technology.logic.shift_add_bits)
-
-
-def shift_add_area_um2(technology: Technology, bits: IntArray) -> FloatArray:
-    """Area of a shift-and-add unit, linear in the width."""
-    return bits * (technology.area_um2(technology.logic.shift_add_area_um2) / technology.logic.shift_add_bits)
-
-
-def sram_fJ_per_bit(technology: Technology, capacity_bits: IntArray) -> FloatArray:
-    """Energy of one bit read or written in a macro of a capacity; 0 for a macro of no bits.
-
-    Power law between the points of the table; beyond them the slope of the nearest two goes on, times
-    ``extrapolation_ratio``. Never below a register bit. A write costs what a read costs (assumption).
+    Source: geometry; the halves of an H-tree add up to side/2 (1/2 + 1/4 + ...) in x and in y.
     """
-    sram = technology.sram
-    capacity = np.maximum(np.asarray(capacity_bits, dtype=np.float64), 1.0)
-    x = np.log([point.capacity_bits for point in sram.access])
-    y = np.log([point.energy_fJ.value / sram.access_bits for point in sram.access])
-    at = np.log(capacity)
-    # Segment of each capacity; the outer segments reach to infinity.
-    segment = np.clip(np.searchsorted(x, at, side="right") - 1, 0, x.size - 2)
-    slope = (y[segment + 1] - y[segment]) / (x[segment + 1] - x[segment])
-    energy = np.exp(y[segment] + slope * (at - x[segment]))
-    outside = (at < x[0]) | (at > x[-1])
-    energy = np.where(outside, energy * sram.extrapolation_ratio.value, energy)
-    floor = technology.energy_fJ(technology.logic.register_fJ_per_bit)
-    return np.where(np.asarray(capacity_bits) > 0, np.maximum(energy, floor), 0.0)
+    return float(area_um2**0.5)
 
 
-def sram_is_extrapolated(technology: Technology, capacity_bits: IntArray) -> bool:
-    """Whether a capacity lies outside the table of access energies."""
-    used = np.asarray(capacity_bits)[np.asarray(capacity_bits) > 0]
-    access = technology.sram.access
-    return bool(np.any(used < access[0].capacity_bits) or np.any(used > access[-1].capacity_bits))
+def h_tree_total_um(area_um2: float, leaves: int) -> float:
+    """All wires of an H-tree: 1.5 side (sqrt(leaves) - 1), from the sum of its levels; at least root to one leaf.
 
-
-def bus_size(technology: Technology, pes: int, rows: int, cols: int) -> float:
-    """Size of a tile's bus relative to the published one: PEs x (wordlines + bitlines of a PE).
-
-    Assumption: SpikeSim keeps one H-tree for every tile; wires here grow with the ports that they reach.
+    Source: geometry; level j has 4^(j-1) letters H of 1.5 side / 2^(j-1), and k levels reach 4^k leaves.
     """
-    bus = technology.bus
-    return pes * (rows + cols) / (bus.pes * (bus.rows + bus.cols))
+    side_um = h_tree_um(area_um2)
+    return float(max(1.5 * side_um * (leaves**0.5 - 1.0), side_um))
 
 
-def bus_fJ_per_bit(technology: Technology, size: float) -> float:
-    """Energy of one bit over the bus: published energy per bit x wire length, the root of the bus area."""
-    bus = technology.bus
-    return float(bus.transfer_fJ.value / bus.transfer_bits.value * size**0.5)
+def bus_fJ_per_bit(technology: Technology, bus: FloorPlanBus, length_um: float) -> float:
+    """Energy of one bit over a wire with its repeaters: toggles x C x Vdd^2."""
+    load_fF = bus.wire_fF_per_um.value * length_um * (1.0 + bus.repeater_ratio.value)
+    return float(bus.toggle_ratio.value * load_fF * technology.supply.vdd_V.value**2)
 
 
 def router_area_um2(technology: Technology, flit_bits: int) -> float:
@@ -186,6 +151,11 @@ def router_area_um2(technology: Technology, flit_bits: int) -> float:
     return technology.area_um2(noc.router_area_um2) * ratio
 
 
-def flit_hop_fJ(technology: Technology, flit_bits: int) -> float:
-    """Energy of one flit through one router and its link."""
-    return technology.energy_fJ(technology.noc.transfer_fJ) / technology.noc.transfer_bits * flit_bits
+def flit_hop_fJ(technology: Technology, flit_bits: int, link_um: float) -> float:
+    """Energy of one flit through one router and over its link, if the router's number does not hold the link."""
+    noc = technology.noc
+    per_bit_fJ = technology.energy_fJ(noc.router_fJ) / noc.transfer_bits
+    if noc.link_wire_fF_per_um is not None and noc.link_toggle_ratio is not None:
+        load_fF = noc.link_wire_fF_per_um.value * link_um
+        per_bit_fJ += noc.link_toggle_ratio.value * load_fF * technology.supply.vdd_V.value**2
+    return per_bit_fJ * flit_bits

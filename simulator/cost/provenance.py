@@ -22,6 +22,11 @@ def citations(components: Iterable[Component], technology: Technology) -> tuple[
     return tuple(technology.citation(key) for key in sorted(keys))
 
 
+def price_notes(components: Iterable[Component]) -> tuple[str, ...]:
+    """What a reader must know about the prices: extrapolations, and numbers that stand in for others; each once."""
+    return tuple(dict.fromkeys(note for component in components for note in component.notes))
+
+
 def weak_numbers(
     components: Sequence[Component], energy_fJ: Sequence[float], interval_ns: float, technology: Technology
 ) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ class CostRow:
         energy_fJ: action -> energy of one count.
         sources: ``key: source (year) [status]`` of the numbers behind it.
         weak: keys of those that are doubted or assumed.
+        latency_ns: time of one action; None where nothing is said about it.
+        notes: what a reader must know about the price.
     """
 
     component: str
@@ -30,6 +32,8 @@ class CostRow:
     formula: str
     sources: tuple[str, ...]
     weak: tuple[str, ...]
+    latency_ns: float | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,7 @@ def cost_table(hw: HardwareConfig, technology: Technology, layer: NominalLayer |
     """Components of one tile that a nominal layer fills (``NominalLayer``: 4-bit weights, 8-bit membranes, ...).
 
     Raises:
-        ConfigError: an ADC width outside the validity of the technology's fit.
+        ConfigError: an ADC that the technology lacks, or one outside the validity of its fit.
     """
     work = nominal_workload(hw, layer if layer is not None else NominalLayer())
     return tuple(_row(component, technology) for component in price_workload(work, hw, technology))
@@ -92,4 +96,6 @@ def _row(component: Component, technology: Technology) -> CostRow:
         formula=component.formula,
         sources=tuple(technology.citation(key) for key in keys),
         weak=tuple(key for key in keys if technology.status(key) in ("doubted", "assumption")),
+        latency_ns=component.latency_ns,
+        notes=component.notes,
     )

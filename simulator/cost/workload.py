@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping as PyMapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +15,19 @@ from numpy.typing import NDArray
 from ..config import HardwareConfig
 from ..machine.units import KIND, residual_bits
 from ..mapping.lower import INPUT, LoweredLayer, Signal
-from ..mapping.slices import slice_scheme
+from ..mapping.slices import cell_codes, slice_scheme
 from ..mapping.tiles import MappedLayer, Mapping
 from ..mapping.traffic import receivers
 from ..program import Program, compile_program
 from ..tables import END
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Workload:
     """Sizes that the cost formulas take; arrays have one entry a layer, 0 where a layer has no such part.
-
-    ``*_memory_bits`` is what all tiles of a layer hold together, ``*_macro_bits`` the capacity of one of
-    its macros, on which the energy of an access depends.
 
     Attributes:
         n_tiles: tiles on the chip.
@@ -41,11 +42,13 @@ class Workload:
         register_bits: (layers,) width of a lane's registers in ``layer_major``: membrane and held sum.
         pool_bits: (layers,) width of a pooling adder.
         residual_bits: (layers,) width of a residual adder.
-        global_memory_bits: what the global buffer holds.
+        counts_inputs: (layers,) 1 where driven wordlines are counted to correct ``offset`` and affine weights.
+        code_share: (layers,) mean code of the cells that hold weights, as a share of the highest code.
+        memory_bits: (memories, layers) what all tiles of a layer hold together, rows as in ``MEMORIES``.
+        macro_bits: (memories, layers) capacity of one of its macros, on which the energy of an access depends.
     """
 
     n_tiles: int
-    global_memory_bits: int
     n_pes: IntArray
     psum_bits: IntArray
     code_bits: IntArray
@@ -57,26 +60,35 @@ class Workload:
     register_bits: IntArray
     pool_bits: IntArray
     residual_bits: IntArray
-    input_memory_bits: IntArray
-    input_macro_bits: IntArray
-    bn_memory_bits: IntArray
-    bn_macro_bits: IntArray
-    membrane_memory_bits: IntArray
-    membrane_macro_bits: IntArray
-    current_memory_bits: IntArray
-    current_macro_bits: IntArray
-    residual_memory_bits: IntArray
-    residual_macro_bits: IntArray
-    spike_memory_bits: IntArray
-    spike_macro_bits: IntArray
+    counts_inputs: IntArray
+    code_share: FloatArray
+    memory_bits: IntArray
+    macro_bits: IntArray
 
     @property
     def n_layers(self) -> int:
         """Layers."""
         return int(self.n_pes.size)
 
+    def held_bits(self, memory: str) -> IntArray:
+        """(layers,) bits that a layer holds in a memory of ``MEMORIES``."""
+        return np.asarray(self.memory_bits[MEMORIES.index(memory)])
 
-_ARRAYS = tuple(name for name in Workload.__dataclass_fields__ if name not in ("n_tiles", "global_memory_bits"))
+    def word_bits(self, hw: HardwareConfig) -> IntArray:
+        """(memories, layers) width of an access; batch norm reads both constants of a channel at once."""
+        memory = hw.neuron.memory.word_bits
+        words = {"input": hw.tile.input_bus_bits, "spike": hw.noc.flit_bits, "global": hw.global_buffer.bus_bits}
+        rows = [np.full(self.n_layers, words.get(name, memory), dtype=np.int64) for name in MEMORIES]
+        rows[MEMORIES.index("bn")] = np.maximum(2 * self.bn_bits, 1)
+        return np.stack(rows)
+
+
+#: Rows of ``Workload.memory_bits``; the global buffer, one for all layers, stands in every column of its row.
+MEMORIES = ("input", "bn", "membrane", "current", "residual", "spike", "global")
+_ARRAYS = (
+    *("n_pes", "psum_bits", "code_bits", "bn_bits", "neuron_bits", "neuron_adds", "fires", "membrane_bits"),
+    *("register_bits", "pool_bits", "residual_bits", "counts_inputs"),
+)
 
 
 def workload_of(mapping: Mapping, hw: HardwareConfig, program: Program | None = None) -> Workload:
@@ -93,11 +105,50 @@ def workload_of(mapping: Mapping, hw: HardwareConfig, program: Program | None = 
     if hw.dataflow.order == "layer_pipelined":
         streamed = stream_bits(program if program is not None else compile_program(mapping, hw))
     rows = [_layer_sizes(mapped, mapping, hw, steps, streamed) for mapped in mapping.layers]
+    global_bits = _global_bits(mapping, hw)
+    for row in rows:
+        row |= {"global_memory_bits": global_bits, "global_macro_bits": global_bits}
+    shares = [code_share(mapped) for mapped in mapping.layers]
+    return _workload(mapping.n_chip_tiles, rows, shares)
+
+
+def _workload(n_tiles: int, rows: Sequence[PyMapping[str, int]], shares: Sequence[float]) -> Workload:
+    def stacked(suffix: str) -> IntArray:
+        return np.array([[row[f"{name}_{suffix}"] for row in rows] for name in MEMORIES], dtype=np.int64)
+
     return Workload(
-        n_tiles=mapping.n_chip_tiles,
-        global_memory_bits=_global_bits(mapping, hw),
+        n_tiles=n_tiles,
+        code_share=np.array(shares, dtype=np.float64),
+        memory_bits=stacked("memory_bits"),
+        macro_bits=stacked("macro_bits"),
         **{name: np.array([row[name] for row in rows], dtype=np.int64) for name in _ARRAYS},
     )
+
+
+def code_share(mapped: MappedLayer) -> float:
+    """Mean code of the cells that hold weights, as a share of the highest code of a cell."""
+    values, counts = _weight_counts(mapped.layer)
+    codes = cell_codes(values, mapped.scheme).reshape(values.size, -1)
+    highest = 2**mapped.scheme.cell_bits - 1
+    return float(counts @ codes.mean(axis=1) / (counts.sum() * highest))
+
+
+_WEIGHT_COUNTS: WeakKeyDictionary[LoweredLayer, tuple[IntArray, IntArray]] = WeakKeyDictionary()
+
+
+def _weight_counts(layer: LoweredLayer) -> tuple[IntArray, IntArray]:
+    """Distinct weights and how often each occurs; weights never change, so a layer is counted once."""
+    if layer not in _WEIGHT_COUNTS:
+        lowest, highest = int(layer.matrix.min()), int(layer.matrix.max())
+        if highest - lowest < 2**17:
+            # Some thirty times faster than sorting the weights of a large network.
+            counts = np.bincount((layer.matrix - lowest).ravel())
+            values = np.flatnonzero(counts)
+            _WEIGHT_COUNTS[layer] = (values + lowest, counts[values].astype(np.int64))
+        else:
+            values, counts = np.unique(layer.matrix, return_counts=True)
+            _WEIGHT_COUNTS[layer] = (values.astype(np.int64), counts.astype(np.int64))
+    return _WEIGHT_COUNTS[layer]
 
 
 class StreamBits(NamedTuple):
@@ -148,6 +199,7 @@ def _layer_sizes(
     layer, index = mapped.layer, mapped.layer.index
     homes, tiles = len(mapped.home_tiles), len(mapped.tiles)
     sizes = {"n_pes": len(mapped.pes), **_widths(mapped, hw, n_timesteps)}
+    sizes["counts_inputs"] = int(mapped.scheme.input_offset != 0)
     steps = n_timesteps if hw.dataflow.loop == "layer_major" else 1
     if streamed is None:
         input_per_tile = _input_bits(layer, hw, n_timesteps)
@@ -274,7 +326,8 @@ def nominal_workload(hw: HardwareConfig, layer: NominalLayer) -> Workload:
         "residual_macro_bits": 0,
         "spike_memory_bits": outputs * layer.n_positions * steps,
         "spike_macro_bits": outputs * layer.n_positions * steps,
+        "global_memory_bits": 0,
+        "global_macro_bits": 0,
+        "counts_inputs": int(scheme.input_offset != 0),
     }
-    return Workload(
-        n_tiles=1, global_memory_bits=0, **{name: np.array([value], dtype=np.int64) for name, value in sizes.items()}
-    )
+    return _workload(1, [sizes], [0.5])

@@ -170,29 +170,33 @@ class LoweredLayer:
         return self.psum_bound.bit_length() + 1
 
 
-def lower_network(network: Network) -> tuple[LoweredLayer, ...]:
+def lower_network(network: Network, *, exact: bool = True) -> tuple[LoweredLayer, ...]:
     """Layers in execution order, each with the ops that its homes do.
 
-    An op belongs to the layer of its source; a residual add to the highest layer that feeds it.
+    An op belongs to the layer of its source; a residual add to the highest layer that feeds it. With ``exact=False``
+    sums may be wider than float64 holds, which is enough to price a network but not to run it.
 
     Raises:
         NetworkError: a sum that float64 could not hold exactly; the layer is named.
         MappingError: a graph that tiles cannot compute; the node is named.
     """
     # A sweep maps one network on many designs; lowering depends on the network alone, which never changes.
-    if network not in _LOWERED:
-        _LOWERED[network] = _Lowering(network).layers()
-    return _LOWERED[network]
+    known = _LOWERED.setdefault(network, {})
+    if exact not in known:
+        known[exact] = _Lowering(network, exact=exact).layers()
+    return known[exact]
 
 
-_LOWERED: WeakKeyDictionary[Network, tuple[LoweredLayer, ...]] = WeakKeyDictionary()
+#: network -> whether its sums were checked -> its layers
+_LOWERED: WeakKeyDictionary[Network, dict[bool, tuple[LoweredLayer, ...]]] = WeakKeyDictionary()
 
 
 class _Lowering:
     """One walk over the nodes of a network, in topological order."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, exact: bool) -> None:
         self.network = network
+        self.exact = exact
         self.weights: list[WeightNode] = []
         self.matrices: list[IntArray] = []
         self.ops: list[list[Op]] = []
@@ -251,7 +255,7 @@ class _Lowering:
         index = len(self.weights)
         matrix = weight_matrix(node)
         bound = int(np.abs(matrix).sum(axis=1).max()) * self._format(signal).code_max
-        check_sum_exact(bound, None, self._where(node))
+        check_sum_exact(bound, None, self._where(node), exact=self.exact)
         self.weights.append(node)
         self.matrices.append(matrix)
         self.inputs.append(signal)
@@ -282,7 +286,7 @@ class _Lowering:
                 f"{self._where(node)}: {source.name} feeds other nodes beside its batch norm; let them read {node.name}"
             )
         signal = self._source(node)
-        current = check_sum_exact(self.bounds[signal.layer], node, self._where(source))
+        current = check_sum_exact(self.bounds[signal.layer], node, self._where(source), exact=self.exact)
         norm = self.ops[signal.layer][0]
         self.ops[signal.layer][0] = replace(
             norm, name=node.name, node=node, bits=current.bit_length() + 1, code_max=current
@@ -328,14 +332,14 @@ class _Lowering:
         """Bits, sign and largest magnitude of an op's output; refuses what is not exact."""
         where = self._where(node)
         if isinstance(node, LifNode):
-            check_lif_exact(sources[0].code_max, node, where)
+            check_lif_exact(sources[0].code_max, node, where, exact=self.exact)
             return 1, False, 1
         if isinstance(node, SumPoolNode):
             top = sources[0].code_max * node.kernel**2
             # -2^(b-1) is a code of a signed stream, +2^(b-1) is not, so its sums need no spare bit.
             return (top - 1).bit_length() + 1 if sources[0].signed else top.bit_length(), sources[0].signed, top
         total = sum(source.code_max for source in sources)
-        check_total_exact(total, node, where)
+        check_total_exact(total, node, where, exact=self.exact)
         if isinstance(node, ReadoutNode):
             return total.bit_length() + 1, True, total
         if node.mode == "sew":

@@ -236,15 +236,17 @@ class Mapping:
         return self.n_crossbar_slots - self.n_crossbars
 
 
-def map_network(network: Network, hw: HardwareConfig) -> Mapping:
+def map_network(network: Network, hw: HardwareConfig, *, exact: bool = True) -> Mapping:
     """Place every layer of a network on the crossbars, PEs and tiles of a design.
+
+    ``exact=False`` is for runs that only price the network: sums may then be wider than exact arithmetic.
 
     Raises:
         MappingError: a graph that cannot be mapped, one that needs more than ``MAX_PES`` PEs or more tiles than the
             chip has, or a mesh smaller than the tiles.
         NetworkError: sums too large for exact arithmetic.
     """
-    lowered = lower_network(network)
+    lowered = lower_network(network, exact=exact)
     footprints = [footprint(layer, hw, network.n_timesteps) for layer in lowered]
     _check_size(network, hw, footprints)
     replicas = _replicas(footprints, hw)

@@ -7,6 +7,7 @@ no code with ``simulator/cost``. ``*_fJ`` are the energies of all images of the 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,16 +18,21 @@ class Prices:
     """Component -> area, leakage and energy."""
 
     area_um2: dict[str, float] = field(default_factory=dict)
+    #: area and energy of logic inside a component, which clock and control follow
+    logic_um2: dict[str, float] = field(default_factory=dict)
+    logic_fJ: dict[str, float] = field(default_factory=dict)
     leakage_uW: dict[str, float] = field(default_factory=dict)
     action_fJ: dict[str, float] = field(default_factory=dict)
 
 
 class Table:
-    """The technology file, each number at the file's node."""
+    """The technology file, each number at the file's node; tables it names lie beside it."""
 
-    def __init__(self, raw: dict) -> None:
-        self.raw, self.vdd = raw, raw["supply"]["vdd_V"]["value"]
-        self.nodes = {node["node_nm"]: node for node in raw["scaling"]["nodes"]}
+    def __init__(self, raw: dict, scaling: dict, memories: dict) -> None:
+        self.raw, self.vdd, self.node = raw, raw["supply"]["vdd_V"]["value"], raw["node_nm"]
+        wanted = (None, raw["scaling"]["flavour"])
+        self.nodes = {node["node_nm"]: node for node in scaling["nodes"] if node.get("flavour") in wanted}
+        self.macros = {tuple(row[:3]): row[3:] for row in memories["rows"]}
 
     def at(self, node_nm: float, value) -> float:
         if node_nm in self.nodes:
@@ -36,45 +42,69 @@ class Table:
         share = math.log(above / node_nm) / math.log(above / below)
         return value(self.nodes[above]) ** (1 - share) * value(self.nodes[below]) ** share
 
-    def relative_energy(self, node: dict) -> float:
-        return node["energy_square"] * self.vdd**2 + node["energy_linear"] * self.vdd + node["energy_constant"]
+    def relative_energy(self, node_nm: float, vdd: float) -> float:
+        return self.at(node_nm, lambda n: n["energy_square"] * vdd**2 + n["energy_linear"] * vdd + n["energy_constant"])
 
     def fJ(self, section: str, name: str) -> float:
-        entry, here = self.raw[section][name], self.raw["node_nm"]
-        ratio = self.at(here, self.relative_energy) / self.at(entry["node_nm"], self.relative_energy)
+        entry = self.raw[section][name]
+        published = (
+            self.vdd if entry["node_nm"] == self.node else self.at(entry["node_nm"], lambda n: n["vdd_nominal_V"])
+        )
+        published = entry.get("vdd_V", published)
+        ratio = self.relative_energy(self.node, self.vdd) / self.relative_energy(entry["node_nm"], published)
         return entry["value"] * ratio
 
     def um2(self, section: str, name: str) -> float:
-        entry, here = self.raw[section][name], self.raw["node_nm"]
+        entry = self.raw[section][name]
         area = lambda node: node["area_ratio"]  # noqa: E731
-        return entry["value"] * self.at(entry["node_nm"], area) / self.at(here, area)
+        return entry["value"] * self.at(entry["node_nm"], area) / self.at(self.node, area)
 
     def plain(self, section: str, name: str) -> float:
         return self.raw[section][name]["value"]
 
-    def sram_fJ(self, capacity: int) -> float:
+    def macro(self, capacity: float, word: float) -> tuple[float, float, float, float]:
+        """Read and write energy of a bit, area and leakage of a memory of one capacity."""
         if capacity == 0:
-            return 0.0
-        sram = self.raw["sram"]
-        points = [(p["capacity_bits"], p["energy_fJ"]["value"] / sram["access_bits"]) for p in sram["access"]]
-        low = max((i for i, (bits, _) in enumerate(points[:-1]) if bits <= capacity), default=0)
-        (x0, y0), (x1, y1) = points[low], points[low + 1]
-        energy = y0 * (capacity / x0) ** (math.log(y1 / y0) / math.log(x1 / x0))
-        if not points[0][0] <= capacity <= points[-1][0]:
-            energy *= sram["extrapolation_ratio"]["value"]
-        return max(energy, self.fJ("logic", "register_fJ_per_bit"))
+            return 0.0, 0.0, 0.0, 0.0
+        sizes = sorted({key[1] for key in self.macros if key[0] == self.node})
+        words = sorted({key[2] for key in self.macros if key[0] == self.node})
+        word = min(word, capacity)
+        beside = math.ceil(word / words[-1])
+        copies = beside * math.ceil(capacity / (beside * sizes[-1]))
+        i, x = place(sizes, capacity / copies)
+        j, y = place(words, word / beside)
+        corner = lambda di, dj, q: math.log(self.macros[self.node, sizes[i + di], words[j + dj]][q])  # noqa: E731
+        value = lambda q: math.exp(  # noqa: E731
+            (1 - x) * (1 - y) * corner(0, 0, q)
+            + (1 - x) * y * corner(0, 1, q)
+            + x * (1 - y) * corner(1, 0, q)
+            + x * y * corner(1, 1, q)
+        )
+        area = value(3) * copies
+        registers = capacity * self.um2("logic", "register_area_um2_per_bit")
+        if capacity < sizes[0] and registers < area:
+            bit = self.fJ("logic", "register_fJ_per_bit")
+            return bit, bit, registers, registers * self.plain("logic", "leakage_uW_per_um2")
+        return value(0) * beside / word, value(1) * beside / word, area, value(4) * copies
 
 
-def price(mapping, hw, raw: dict, counts: dict[str, np.ndarray]) -> Prices:
+def place(axis: list[float], at: float) -> tuple[int, float]:
+    """Segment of a value on an axis and its logarithmic position inside; outside, the nearest end."""
+    i = max([0, *(k for k in range(len(axis) - 1) if axis[k] <= at)])
+    return i, min(1.0, max(0.0, math.log(at / axis[i]) / math.log(axis[i + 1] / axis[i])))
+
+
+def price(mapping, hw, table: Table, counts: dict[str, np.ndarray]) -> Prices:
     """Prices of a mapped network with the action counts of a run."""
-    table, out = Table(raw), Prices()
+    out = Prices()
     layers = [_sizes(item, mapping, hw, mapping.network.n_timesteps) for item in mapping.layers]
     crossbars = mapping.n_chip_tiles * hw.tile.pes_per_tile * hw.tile.crossbars_per_pe
-    _array(out, table, hw, crossbars, counts)
+    _array(out, table, hw, crossbars, layers, counts)
     _arithmetic(out, table, hw, mapping.n_chip_tiles, layers, counts)
     _memories(out, table, hw, mapping.n_chip_tiles, layers, counts)
-    _global_buffer(out, table, mapping, hw, counts)
+    _control(out, table)
     _transport(out, table, hw, mapping.n_chip_tiles, layers, counts)
+    _global_buffer(out, table, mapping, hw, counts)
     for name, area in out.area_um2.items():
         out.leakage_uW.setdefault(name, area * table.plain("logic", "leakage_uW_per_um2"))
     return out
@@ -123,28 +153,63 @@ def _sizes(item, mapping, hw, steps: int) -> dict:
         "held": neurons * psum if held else 0,
         "register": sum(x.membrane_bits for x in lifs) + (psum if held else 0),
         "sent": sum(values(op) * op.bits for op in read) * sent_steps,
+        "counted": item.scheme.input_offset != 0,
+        "mean_code": _mean_code(item),
     }
 
 
-def _array(out: Prices, table: Table, hw, crossbars: int, counts) -> None:
+def _mean_code(item) -> float:
+    """Mean of all cells that hold weights, over the highest code of a cell: digits of the stored magnitudes."""
+    base, total, cells = 2**item.scheme.cell_bits, 0, 0
+    for weight, times in Counter(item.layer.matrix.ravel().tolist()).items():
+        if item.scheme.kind == "differential":
+            stored = [max(weight, 0), max(-weight, 0)]
+        elif item.scheme.kind == "offset":
+            stored = [weight + 2 ** (item.scheme.weight_bits - 1)]
+        else:
+            stored = [(weight + 2**item.scheme.weight_bits - 1) // 2]
+        for value in stored:
+            for _ in range(item.scheme.n_slices):
+                total += times * (value % base)
+                value //= base
+                cells += times
+    return total / cells / (base - 1)
+
+
+def _array(out: Prices, table: Table, hw, crossbars: int, layers: list[dict], counts) -> None:
     rows, cols, share, bits = hw.crossbar.rows, hw.crossbar.cols, hw.adc.columns_per_adc, hw.adc_bits
     holds, adcs, total = hw.adc.sample_and_hold, crossbars * cols // share, {k: int(v.sum()) for k, v in counts.items()}
-    published = table.raw["crossbar"]["array_rows"] * table.raw["crossbar"]["array_cols"]
-    cell = table.plain("crossbar", "array_area_um2") / published
+    numbers = {name: entry["value"] for name, entry in table.raw["cells"]["rram_1t1r"].items() if name != "kind"}
+    cell = numbers["area_F2"] * (table.node / 1000) ** 2
     out.area_um2["crossbar"], out.leakage_uW["crossbar"] = crossbars * rows * cols * cell, 0.0
-    rounds = 1 if holds else share
-    out.action_fJ["crossbar"] = total["cell_read"] * rounds * table.plain("crossbar", "array_read_fJ") / published
+    full = numbers["conductance_uS"] * numbers["read_voltage_V"] ** 2 * numbers["read_time_ns"]
+    rounds, zero = 1 if holds else share, numbers["zero_code_ratio"]
+    out.action_fJ["crossbar"] = sum(
+        int(n) * rounds * full * (zero + (1 - zero) * x["mean_code"])
+        for n, x in zip(counts["cell_read"], layers, strict=True)
+    )
     out.area_um2["wordline_driver"] = crossbars * rows * table.um2("wordline", "driver_area_um2")
     load = table.plain("wordline", "driver_fF") + table.plain("wordline", "wire_fF_per_um") * cols * math.sqrt(cell)
     out.action_fJ["wordline_driver"] = total["wordline_drive"] * load * table.vdd * table.vdd
     out.area_um2["sample_and_hold"] = crossbars * cols * table.um2("sample_and_hold", "area_um2") if holds else 0.0
     sample = table.fJ("sample_and_hold", "sample_fJ") if holds else 0.0
     out.action_fJ["sample_and_hold"] = total["adc_conversion"] * sample
-    out.area_um2["column_mux"] = adcs * (share - 1) / 7 * table.plain("column_mux", "area_um2")
-    out.action_fJ["column_mux"] = total["adc_conversion"] * (share - 1) / 7 * table.plain("column_mux", "conversion_fJ")
-    energy, area = lambda b: 100 * b + 0.001 * 4**b, lambda b: 10 ** (-0.0369 * b) * 2**b
-    out.area_um2["adc"] = adcs * table.plain("adc", "area_um2") * area(bits) / area(4)
-    out.action_fJ["adc"] = total["adc_conversion"] * table.plain("adc", "conversion_fJ") * energy(bits) / energy(4)
+    out.area_um2["column_mux"] = adcs * (share - 1) / 7 * table.um2("column_mux", "area_um2")
+    out.action_fJ["column_mux"] = total["adc_conversion"] * (share - 1) / 7 * table.fJ("column_mux", "conversion_fJ")
+    node = table.node / 28
+    out.area_um2["adc"] = adcs * 16.0694 * 10 ** (-0.0369 * bits) * 2**bits * node**1.556
+    out.action_fJ["adc"] = total["adc_conversion"] * (100 * bits + 0.001 * 4**bits) * 0.9**2 * node**1.88
+
+
+def _control(out: Prices, table: Table) -> None:
+    """Clock and control: a share of the energy and area of the logic in tiles."""
+    control = table.raw["control"]
+    whole = ("shift_add", "spike_counter", "pe_accumulator", "tile_accumulator", "neuron", "residual_adder", "pooling")
+    area = sum(out.area_um2[name] for name in whole) + sum(out.logic_um2.values())
+    energy = sum(out.action_fJ[name] for name in whole) + sum(out.logic_fJ.values())
+    out.area_um2["control"] = area * control["area_ratio"]["value"]
+    out.action_fJ["control"] = energy * control["energy_ratio"]["value"]
+    out.area_um2["dram"] = out.action_fJ["dram"] = 0.0
 
 
 def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], counts) -> None:
@@ -165,7 +230,10 @@ def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict],
     )
     row_bits = math.floor(math.log2(hw.crossbar.rows)) + 1
     out.action_fJ["shift_add"] = each("shift_add", lambda x: x["code"] * step / step_bits)
-    out.action_fJ["shift_add"] += each("input_count", lambda x: row_bits * add / ref)
+    count = table.fJ("logic", "counter_fJ") * row_bits / ref
+    out.action_fJ["spike_counter"] = int(counts["input_count"].sum()) * count
+    counters = pes * hw.tile.crossbars_per_pe if any(x["counted"] for x in layers) else 0
+    out.area_um2["spike_counter"] = counters * table.um2("logic", "counter_area_um2") * row_bits / ref
     lone = hw.tile.crossbars_per_pe == 1
     out.area_um2["pe_accumulator"] = 0.0 if lone else pes * hw.tile.pe_accumulator_lanes * accumulator_um2
     out.action_fJ["pe_accumulator"] = each("pe_add", lambda x: x["psum"] * (add / ref + register))
@@ -176,18 +244,18 @@ def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict],
         max((x["bn"] > 0) * (x["bn"] + x["psum"]) for x in layers),
     )
     lane_um2 = lanes * (products * multiply_um2 / ref**2 + sums * add_um2 / ref)
-    held = sum(x["bn_memory"] for x in layers)
-    out.area_um2["batch_norm"] = lane_um2 + held * table.plain("sram", "area_um2_per_bit")
+    bank = lambda x: table.macro(math.ceil(x["bn_memory"] / x["homes"]), max(1, 2 * x["bn"]))  # noqa: E731
+    copies = lambda x: x["bn_memory"] / max(1, math.ceil(x["bn_memory"] / x["homes"]))  # noqa: E731
+    out.area_um2["batch_norm"] = lane_um2 + sum(copies(x) * bank(x)[2] for x in layers)
     out.leakage_uW["batch_norm"] = lane_um2 * table.plain("logic", "leakage_uW_per_um2")
-    out.leakage_uW["batch_norm"] += held * table.plain("sram", "leakage_uW_per_bit")
-    out.action_fJ["batch_norm"] = each(
+    out.leakage_uW["batch_norm"] += sum(copies(x) * bank(x)[3] for x in layers)
+    out.logic_um2["batch_norm"] = lane_um2
+    out.logic_fJ["batch_norm"] = each(
         "bn_update",
-        lambda x: (
-            x["bn"] * x["psum"] * multiply / ref**2
-            + (x["bn"] + x["psum"]) * add / ref
-            + 2 * x["bn"] * table.sram_fJ(math.ceil(x["bn_memory"] / x["homes"]))
-        ),
+        lambda x: x["bn"] * x["psum"] * multiply / ref**2 + (x["bn"] > 0) * (x["bn"] + x["psum"]) * add / ref,
     )
+    held = each("bn_update", lambda x: 2 * x["bn"] * bank(x)[0])
+    out.action_fJ["batch_norm"] = out.logic_fJ["batch_norm"] + held
     adders, compared = (
         max(x["neuron"] for x in layers) * max(x["adds"] for x in layers),
         [x["neuron"] * x["compares"] for x in layers],
@@ -203,30 +271,33 @@ def _arithmetic(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict],
 
 
 def _memories(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], counts) -> None:
-    def memory(name: str, bits: str, macros, actions: tuple[str, ...], copies=lambda x: 1) -> None:
-        held = sum(x[bits] * copies(x) for x in layers)
-        out.area_um2[name] = held * table.plain("sram", "area_um2_per_bit")
-        out.leakage_uW[name] = held * table.plain("sram", "leakage_uW_per_bit")
-        out.action_fJ[name] = sum(
-            int(counts[action][i]) * table.sram_fJ(math.ceil(x[bits] / macros(x)))
-            for action in actions
-            for i, x in enumerate(layers)
-        )
+    def memory(name: str, bits: str, word: int, macros, reads: str | None, writes: str, copies=lambda x: 1) -> None:
+        out.area_um2[name] = out.leakage_uW[name] = out.action_fJ[name] = 0.0
+        for i, x in enumerate(layers):
+            each = math.ceil(x[bits] / macros(x))
+            read, write, area, leakage = table.macro(each, word)
+            number = x[bits] * copies(x) / max(1, each)
+            out.area_um2[name] += number * area
+            out.leakage_uW[name] += number * leakage
+            out.action_fJ[name] += int(counts[writes][i]) * write + (int(counts[reads][i]) * read if reads else 0.0)
 
     per_home = lambda x: x["homes"]  # noqa: E731
     per_bank = lambda x: x["homes"] * hw.neuron.memory.banks  # noqa: E731
-    traffic = ("input_buffer_write_bits", "input_buffer_read_bits")
-    memory("input_buffer", "input", lambda x: 1, traffic, copies=lambda x: x["tiles"])
-    memory("spike_buffer", "sent", per_home, ("spike_buffer_write_bits",))
-    memory("residual_memory", "waiting", per_bank, ("residual_read_bits", "residual_write_bits"))
+    word, bus = hw.neuron.memory.word_bits, hw.tile.input_bus_bits
+    reads, writes = "input_buffer_read_bits", "input_buffer_write_bits"
+    memory("input_buffer", "input", bus, lambda x: 1, reads, writes, copies=lambda x: x["tiles"])
+    memory("spike_buffer", "sent", hw.noc.flit_bits, per_home, None, "spike_buffer_write_bits")
+    memory("residual_memory", "waiting", word, per_bank, "residual_read_bits", "residual_write_bits")
     if hw.dataflow.loop == "timestep_major":
-        memory("membrane_memory", "membranes", per_bank, ("membrane_read_bits", "membrane_write_bits"))
-        memory("current_memory", "held", per_bank, ("current_read_bits", "current_write_bits"))
+        memory("membrane_memory", "membranes", word, per_bank, "membrane_read_bits", "membrane_write_bits")
+        memory("current_memory", "held", word, per_bank, "current_read_bits", "current_write_bits")
         return
     registers = n_tiles * hw.neuron.lanes * max(x["register"] for x in layers)
     out.area_um2["membrane_memory"] = registers * table.um2("logic", "register_area_um2_per_bit")
     accesses = int(counts["membrane_register_bits"].sum())
     out.action_fJ["membrane_memory"] = accesses * table.fJ("logic", "register_fJ_per_bit")
+    out.logic_um2["membrane_memory"] = out.area_um2["membrane_memory"]
+    out.logic_fJ["membrane_memory"] = out.action_fJ["membrane_memory"]
     out.area_um2["current_memory"] = out.action_fJ["current_memory"] = 0.0
 
 
@@ -235,31 +306,37 @@ def _global_buffer(out: Prices, table: Table, mapping, hw, counts) -> None:
     node = mapping.network.input
     steps = mapping.network.n_timesteps if hw.dataflow.loop == "layer_major" and not node.static else 1
     bits = math.prod(node.shape) * node.bits * steps * hw.global_buffer.slots
-    out.area_um2["global_buffer"] = bits * table.plain("sram", "area_um2_per_bit")
-    out.leakage_uW["global_buffer"] = bits * table.plain("sram", "leakage_uW_per_bit")
-    moved = int(counts["input_load_bits"].sum() + counts["global_buffer_read_bits"].sum())
-    out.action_fJ["global_buffer"] = moved * table.sram_fJ(bits)
+    read, write, out.area_um2["global_buffer"], out.leakage_uW["global_buffer"] = table.macro(
+        bits, hw.global_buffer.bus_bits
+    )
+    loaded, handed = int(counts["input_load_bits"].sum()), int(counts["global_buffer_read_bits"].sum())
+    out.action_fJ["global_buffer"] = loaded * write + handed * read
 
 
 def _transport(out: Prices, table: Table, hw, n_tiles: int, layers: list[dict], counts) -> None:
+    """Wires as long as the side of a tile's floor plan: everything placed in tiles so far."""
     bus, noc = table.raw["bus"], table.raw["noc"]
-    ports = hw.tile.pes_per_tile * (hw.tile.crossbars_per_pe * hw.crossbar.rows + hw.crossbar.cols)
-    size = ports / (bus["pes"] * (bus["rows"] + bus["cols"]))
+    number = lambda name: bus[name]["value"]  # noqa: E731
+    tile = sum(out.area_um2.values()) / n_tiles
+    side = math.sqrt(tile)
+    tree = max(side, 1.5 * side * (math.sqrt(hw.tile.pes_per_tile) - 1))
+    wires = hw.tile.input_bus_bits + hw.tile.output_bus_bits
+    repeaters = wires * number("pitch_um") * tree * number("active_area_ratio")
+    out.area_um2["tile_bus"] = n_tiles * repeaters
+    bit = number("wire_fF_per_um") * (1 + number("repeater_ratio")) * side * number("toggle_ratio") * table.vdd**2
     bits = int(counts["input_buffer_read_bits"].sum())
     bits += sum(int(n) * x["psum"] for n, x in zip(counts["tile_add"], layers, strict=True))
-    out.area_um2["tile_bus"] = n_tiles * table.plain("bus", "area_um2") * size
-    active = out.area_um2["tile_bus"] * table.plain("bus", "active_area_ratio")
-    out.leakage_uW["tile_bus"] = active * table.plain("logic", "leakage_uW_per_um2")
-    out.action_fJ["tile_bus"] = (
-        bits * table.plain("bus", "transfer_fJ") / table.plain("bus", "transfer_bits") * math.sqrt(size)
-    )
+    out.action_fJ["tile_bus"] = bits * bit
     router = table.um2("noc", "router_area_um2") * noc["mesh_ports"] / noc["router_ports"]
-    out.area_um2["noc"] = n_tiles * router * hw.noc.flit_bits / noc["router_flit_bits"]
+    router *= hw.noc.flit_bits / noc["router_flit_bits"]
+    out.area_um2["noc"] = n_tiles * router
+    link = noc["link_wire_fF_per_um"]["value"] * math.sqrt(tile + repeaters + router) * table.vdd**2
+    link *= noc["link_toggle_ratio"]["value"]
     hops = sum(int(counts[f"{kind}_flit_hops"].sum()) for kind in ("psum", "spike", "input"))
-    out.action_fJ["noc"] = hops * hw.noc.flit_bits * table.fJ("noc", "transfer_fJ") / noc["transfer_bits"]
+    out.action_fJ["noc"] = hops * hw.noc.flit_bits * (table.fJ("noc", "router_fJ") / noc["transfer_bits"] + link)
     port = hw.noc.input_bits_per_cycle
     out.area_um2["input_load"] = port * table.um2("logic", "register_area_um2_per_bit")
-    link = table.raw["input_load"]
+    load = table.raw["input_load"]
     out.action_fJ["input_load"] = (
-        int(counts["input_load_bits"].sum()) * link["transfer_fJ"]["value"] / link["transfer_bits"]
+        int(counts["input_load_bits"].sum()) * load["transfer_fJ"]["value"] / load["transfer_bits"]
     )

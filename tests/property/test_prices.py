@@ -7,13 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import yaml
+from cost_cases import TECHNOLOGY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import designs, networks, random_spikes, residual_networks
 from oracles.price_twin import Table, price
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
-from spikeloop.simulator.cost.components import sram_fJ_per_bit
 from spikeloop.simulator.cost.library import COMPONENTS
 from spikeloop.simulator.cost.technology import Technology
 from spikeloop.simulator.pipeline import evaluate
@@ -21,13 +21,28 @@ from spikeloop.simulator.pipeline import evaluate
 _SEEN: Counter[str] = Counter()
 
 
-def technology_data(*, vdd_V=1.0, extrapolation_ratio=1.0, capacities=(65_536, 524_288, 2_097_152)):
-    raw = yaml.safe_load(resolve_yaml("rram_65nm", "technology").read_text("utf-8"))
+def yaml_of(folder, name):
+    return yaml.safe_load(resolve_yaml(name, folder).read_text("utf-8"))
+
+
+def technology_data(*, vdd_V=1.0):
+    raw = yaml_of("technology", "rram_65nm")
     raw["supply"]["vdd_V"]["value"] = vdd_V
-    raw["sram"]["extrapolation_ratio"]["value"] = extrapolation_ratio
-    for point, capacity in zip(raw["sram"]["access"], capacities, strict=True):
-        point["capacity_bits"] = capacity
     return raw
+
+
+def memory_table(capacities=None):
+    """The shipped table, or one moved to smaller capacities: small networks have small memories."""
+    table = yaml_of("memories", "cacti7_lstp")
+    if capacities is not None:
+        shipped = sorted({row[1] for row in table["rows"]})
+        for row in table["rows"]:
+            row[1] = capacities[shipped.index(row[1])]
+    return table
+
+
+def twin_table(raw, memories):
+    return Table(raw, yaml_of("scaling", raw["scaling"]["table"]), memories)
 
 
 @st.composite
@@ -51,11 +66,12 @@ def priced_designs(draw):
     vdd_V=st.sampled_from([1.0, 0.9]),
 )
 def _check_every_component(network, hw, seed, vdd_V):
-    # Memories of these small networks would all cost what a register costs: move the table down to them.
-    raw = technology_data(vdd_V=vdd_V, extrapolation_ratio=1.5, capacities=(8, 64, 256))
+    # Memories of these small networks would all be the smallest macro or registers: move the table down to them.
+    raw, memories = technology_data(vdd_V=vdd_V), memory_table((8, 32, 128, 512, 2048, 8192, 32768))
     spikes = random_spikes(network, 2, seed)
-    got = evaluate(network, hw, spikes, seed=0, cycle_images=2, technology=Technology(**raw))
-    expected = price(got.mapping, hw, raw, got.trace.action_counts)
+    technology = Technology(**raw | {"sram": {"table": memories}})
+    got = evaluate(network, hw, spikes, seed=0, cycle_images=2, technology=technology)
+    expected = price(got.mapping, hw, twin_table(raw, memories), got.trace.action_counts)
     metrics = got.metrics
     assert set(expected.area_um2) == set(metrics.by_component) == set(COMPONENTS)
     for name, part in metrics.by_component.items():
@@ -71,12 +87,14 @@ def _check_every_component(network, hw, seed, vdd_V):
 def test_every_component_has_its_price_and_each_of_them_occurred():
     _SEEN.clear()
     _check_every_component()
-    wanted = (*COMPONENTS, "several tiles", "counted inputs")
+    wanted = (*(name for name in COMPONENTS if name != "dram"), "several tiles", "counted inputs")
     assert {name: _SEEN[name] for name in wanted if _SEEN[name] < 5} == {}
 
 
-@pytest.mark.parametrize("capacity", [0, 1, 5_000, 65_535, 65_536, 300_000, 524_288, 2_097_152, 9_000_000])
-def test_sram_energy_inside_at_and_beyond_the_table(capacity):
-    raw = technology_data(extrapolation_ratio=1.5)
-    got = float(sram_fJ_per_bit(Technology(**raw), np.array([capacity]))[0])
-    assert got == pytest.approx(Table(raw).sram_fJ(capacity), rel=1e-12)
+@settings(max_examples=200)
+@given(capacity=st.integers(0, 2**26), word=st.integers(1, 600))
+def test_macros_at_inside_and_beyond_the_table(capacity, word):
+    raw, memories = technology_data(), memory_table()
+    got = TECHNOLOGY.macros.price(np.array([capacity]), np.array([word]))
+    expected = twin_table(raw, memories).macro(capacity, word)
+    assert (got.read_fJ[0], got.write_fJ[0], got.area_um2[0], got.leakage_uW[0]) == pytest.approx(expected, rel=1e-9)

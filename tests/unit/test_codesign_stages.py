@@ -35,7 +35,7 @@ def test_the_technology_is_read_once_for_all_designs_and_again_when_its_file_cha
     before = energy_fJ(16)
     assert energy_fJ(32) != before
     assert len(reads) == 1
-    prices.write_text(text.replace("value: 2030.84", "value: 9030.84"), "utf-8")
+    prices.write_text(text.replace("linear_fF: 100", "linear_fF: 400"), "utf-8")
     os.utime(prices, ns=(1, 1))
     assert energy_fJ(16) > before
     assert len(reads) == 2

@@ -8,6 +8,8 @@ import pytest
 from schema_rows import schema_rows
 
 from spikeloop.simulator.config import HardwareConfig, shipped_files
+from spikeloop.simulator.cost.scaling import ScalingTable
+from spikeloop.simulator.cost.sram import SramTable
 from spikeloop.simulator.cost.technology import Entry, Technology
 
 README = Path(__file__).parents[2] / "hwconfigs" / "README.md"
@@ -28,7 +30,10 @@ def _tables() -> list[list[list[str]]]:
     return tables
 
 
-@pytest.mark.parametrize(("index", "cls"), [(0, HardwareConfig), (1, Entry), (2, Technology)])
+TABLES = list(enumerate((HardwareConfig, Entry, Technology, ScalingTable, SramTable)))
+
+
+@pytest.mark.parametrize(("index", "cls"), TABLES)
 def test_readme_lists_the_fields_of_the_schema(index, cls):
     listed = [(row[0].strip("`"), row[1], row[2]) for row in _tables()[index]]
     assert listed == schema_rows(cls)
@@ -42,5 +47,6 @@ def test_readme_says_what_every_field_means():
 
 def test_readme_names_every_shipped_file():
     text = README.read_text(encoding="utf-8")
-    for name in (*shipped_files("accelerators"), *shipped_files("technology")):
+    folders = ("accelerators", "technology", "scaling", "memories")
+    for name in (name for folder in folders for name in shipped_files(folder)):
         assert f"`{name}`" in text

@@ -17,6 +17,7 @@ from spikeloop.simulator.network.graph import (
     ReadoutNode,
     chain_edges,
 )
+from spikeloop.simulator.pipeline import simulate_density
 
 
 def one_neuron(*, weight_bits=2, bn=None, **lif):
@@ -128,3 +129,16 @@ def test_a_stream_of_one_input_saturates_it_and_a_sum_of_one_spike_is_refused():
     assert (owner.ops[0].bits, owner.ops[1].bits) == (8, 6)
     with pytest.raises(NetworkError, match="add: 1 inputs; add nodes take 2 to 64"):
         residual(mode="sew", stream_bits=6, n_adds=1)
+
+
+def test_a_network_of_wide_sums_can_be_priced_though_not_run():
+    """The 32-bit baseline: the same sums are refused where they would be computed, and mapped where they are not."""
+    network, hw = one_neuron(weight_bits=32, bn={"m": 2**22, "n": 0, "k": 0, "e": 30}), design(rows=4, cols=64)
+    with pytest.raises(NetworkError, match=r"exact arithmetic ends at 2\^53.*--density"):
+        map_network(network, hw)
+    mapped = map_network(network, hw, exact=False)
+    assert mapped.layers[0].layer.psum_bits == 32
+    # The checked and the unchecked lowering are kept apart.
+    with pytest.raises(NetworkError):
+        map_network(network, hw)
+    assert simulate_density(network, hw, 0.5, seed=1).metrics.energy_fJ > 0

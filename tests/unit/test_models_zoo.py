@@ -135,6 +135,17 @@ def test_random_networks_are_a_function_of_their_seed():
     assert make(1) != make(2)
 
 
+def test_wider_batch_norm_constants_leave_a_random_network_the_same_function():
+    """Every unit of the last place of m, n is 2^16 finer, and e drops 16 bits more: (m P + (n << k)) / 2^e is equal."""
+    narrow = random_network("demo", seed=1, weight_bits=3, membrane_bits=3)
+    wide = random_network("demo", seed=1, weight_bits=3, membrane_bits=3, bn_bits=24)
+    codes = np.random.default_rng(5).integers(0, 16, (3, 1, 8, 8))
+    assert {node.bn_bits for node in wide.nodes if isinstance(node, BatchNormNode)} == {24}
+    logits = [walk(network, codes).logits for network in (narrow, wide)]
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert np.unique(logits[0]).size > 3
+
+
 def test_a_random_network_survives_its_file(tmp_path):
     network = random_network("demo", seed=1, weight_bits=3, membrane_bits=3, bn_bits=6)
     save_network(network, tmp_path / "net.safetensors")

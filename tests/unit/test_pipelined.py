@@ -189,13 +189,13 @@ def test_buffers_cost_the_slots_of_their_streams():
     mapping = program.mapping
     work = workload_of(mapping, hw, program)
     stem, conv1, conv2 = mapping.layers[:3]
-    assert work.input_memory_bits[0] == len(stem.tiles) * 21 * 2
-    assert work.input_memory_bits[1] == len(conv1.tiles) * 21 * 2 * 1
+    assert work.held_bits("input")[0] == len(stem.tiles) * 21 * 2
+    assert work.held_bits("input")[1] == len(conv1.tiles) * 21 * 2 * 1
     assert len(conv2.home_tiles) == 1
-    assert work.residual_memory_bits.tolist() == [0, 0, 21 * 2 * stem.layer.ops[0].bits, 0]
-    assert work.spike_memory_bits[1] == hw.tile.fifo_depth * 2 * 1
+    assert work.held_bits("residual").tolist() == [0, 0, 21 * 2 * stem.layer.ops[0].bits, 0]
+    assert work.held_bits("spike")[1] == hw.tile.fifo_depth * 2 * 1
     barrier = hw.model_copy(update={"dataflow": DataflowConfig()})
     kept = workload_of(mapping, barrier)
-    assert kept.input_memory_bits[0] == len(stem.tiles) * 36 * 2
-    assert kept.residual_memory_bits.tolist() == [0, 0, 36 * 2 * stem.layer.ops[0].bits, 0]
-    assert kept.spike_memory_bits[1] == 36 * 2 * 1
+    assert kept.held_bits("input")[0] == len(stem.tiles) * 36 * 2
+    assert kept.held_bits("residual").tolist() == [0, 0, 36 * 2 * stem.layer.ops[0].bits, 0]
+    assert kept.held_bits("spike")[1] == 36 * 2 * 1

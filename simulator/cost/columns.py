@@ -1,0 +1,140 @@
+"""Builders of what is analog: cells, wordline drivers, and what stands between bitlines and sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import components as c
+from .chip import Chip, Component
+from .technology import CellNumbers
+
+_CELL_NUMBERS = ("read_fJ", "capacitance_fF", "swing_V", "conductance_uS", "read_voltage_V", "read_time_ns")
+
+
+def array(chip: Chip) -> Iterable[Component]:
+    """Cells and wordline drivers."""
+    technology, hw = chip.technology, chip.hw
+    name = c.cell_array(technology, hw)
+    cell = technology.cells[name]
+    yield _cells(chip, name, cell)
+    drivers = chip.n_crossbars * hw.crossbar.rows
+    load = ["wordline.driver_fF", "wordline.wire_fF_per_um", f"cells.{name}.{_area_field(cell)}"]
+    load += ["wordline.cell_fF"] if technology.wordline.cell_fF is not None else []
+    load.append("supply.vdd_V" if technology.wordline.drive_V is None else "wordline.drive_V")
+    yield chip.logic(
+        "wordline_driver",
+        count=drivers,
+        area_um2=drivers * technology.area_um2(technology.wordline.driver_area_um2),
+        action_fJ={"wordline_drive": chip.everywhere(c.wordline_drive_fJ(technology, cell, hw.crossbar.cols))},
+        formula="area = rows x driver; energy = (driver + cols x (wire of a pitch + gate)) x V^2, each driven line",
+        energy=tuple(load),
+        area=("wordline.driver_area_um2",),
+    )
+
+
+def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
+    technology, crossbar = chip.technology, chip.hw.crossbar
+    cells = chip.n_crossbars * crossbar.rows * crossbar.cols
+    # Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
+    rounds = 1 if chip.hw.adc.sample_and_hold else chip.hw.adc.columns_per_adc
+    # Cells that conduct are not priced: the functional run adds up the energy of those that were driven.
+    priced = crossbar.is_ideal
+    energy = _energy_fields(cell) if priced else ()
+    read_fJ = rounds * c.cell_read_fJ(technology, cell) * c.cell_code_factor(cell, chip.work.code_share)
+    area_um2 = cells * c.cell_area_um2(technology, cell) * chip.shares
+    leakage_uW = 0.0 if cell.leakage_uW is None else cell.leakage_uW.value
+    notes: tuple[str, ...] = ()
+    if crossbar.cell.kind not in ("ideal", cell.kind):
+        notes = (
+            f"crossbar: technology {technology.name} has no {crossbar.cell.kind} cells; {name} stands in for them",
+        )
+    return Component(
+        name="crossbar",
+        count=chip.n_crossbars,
+        layer_area_um2=area_um2,
+        layer_leakage_uW=cells * leakage_uW * chip.shares,
+        action_fJ={"cell_read": read_fJ} if priced else {},
+        formula=f"area = rows x cols x cell ({name}); energy = "
+        + ("a driven cell, by its mean code" if priced else "V^2 x t x G of the driven cells")
+        + " (x columns_per_adc without sample-and-hold)",
+        action_keys=tuple(key if "." in key else f"cells.{name}.{key}" for key in energy),
+        leakage_keys=() if cell.leakage_uW is None else (f"cells.{name}.leakage_uW",),
+        area_keys=(f"cells.{name}.{_area_field(cell)}",),
+        latency_ns=None if cell.read_time_ns is None else cell.read_time_ns.value,
+        notes=notes,
+    )
+
+
+def _area_field(cell: CellNumbers) -> str:
+    return "area_um2" if cell.area_F2 is None else "area_F2"
+
+
+def _energy_fields(cell: CellNumbers) -> tuple[str, ...]:
+    given = tuple(name for name in (*_CELL_NUMBERS, "zero_code_ratio") if getattr(cell, name) is not None)
+    return (*given, "supply.vdd_V") if cell.capacitance_fF is not None else given
+
+
+def columns(chip: Chip) -> Iterable[Component]:
+    """What stands between bitlines and sums."""
+    technology = chip.technology
+    yield _sample_and_hold(chip)
+    yield _column_mux(chip)
+    price, warning = c.adc_price(technology, chip.hw)
+    key = f"adc.{chip.hw.adc_architecture}"
+    yield chip.logic(
+        "adc",
+        count=chip.n_adcs,
+        area_um2=chip.n_adcs * price.area_um2,
+        action_fJ={"adc_conversion": chip.everywhere(price.conversion_fJ)},
+        formula=f"fit {key} ({technology.adc[chip.hw.adc_architecture].fit}) at {chip.hw.adc_bits} bits",
+        energy=(key,),
+        area=(key,),
+        latency_ns=price.conversion_ns or None,
+        notes=() if warning is None else (warning,),
+    )
+
+
+def _sample_and_hold(chip: Chip) -> Component:
+    technology, held = chip.technology, chip.technology.sample_and_hold
+    if held is None:
+        return _in_the_adc(chip, "sample_and_hold")
+    bitlines = chip.n_crossbars * chip.hw.crossbar.cols if chip.hw.adc.sample_and_hold else 0
+    sample_fJ = technology.energy_fJ(held.sample_fJ) if bitlines else 0.0
+    return chip.logic(
+        "sample_and_hold",
+        count=bitlines,
+        area_um2=bitlines * technology.area_um2(held.area_um2),
+        action_fJ={"adc_conversion": chip.everywhere(sample_fJ)},
+        formula="one a bitline; none if adc.sample_and_hold is false",
+        energy=("sample_and_hold.sample_fJ",),
+        area=("sample_and_hold.area_um2",),
+    )
+
+
+def _column_mux(chip: Chip) -> Component:
+    technology, mux = chip.technology, chip.technology.column_mux
+    if mux is None:
+        return _in_the_adc(chip, "column_mux")
+    stages = c.column_mux_stages(mux, chip.hw.adc.columns_per_adc)
+    return chip.logic(
+        "column_mux",
+        count=chip.n_adcs,
+        area_um2=chip.n_adcs * stages * technology.area_um2(mux.area_um2),
+        action_fJ={"adc_conversion": chip.everywhere(stages * technology.energy_fJ(mux.conversion_fJ))},
+        formula="published multiplexer x (columns_per_adc - 1) / (its inputs - 1)",
+        energy=("column_mux.conversion_fJ",),
+        area=("column_mux.area_um2",),
+    )
+
+
+def _in_the_adc(chip: Chip, name: str) -> Component:
+    return chip.logic(
+        name,
+        count=0,
+        area_um2=0.0,
+        action_fJ={},
+        formula="counted with the ADC: the technology has no such section",
+        energy=(),
+        area=(),
+        leaks=0.0,
+    )
