@@ -48,6 +48,21 @@ def random_network(
     return to_network(student, name, notes)
 
 
+def shape_network(
+    name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
+) -> Network:
+    """The network of ``random_network`` before its batch norms are calibrated: made in a second, hardly fires.
+
+    It is for costs under spikes of a given density: those depend on shapes and widths, which are the same.
+
+    Raises:
+        NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
+    """
+    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    notes = {"origin": f"untrained, random weights of seed {seed}, batch norm not calibrated: for costs only"}
+    return to_network(student, name, notes)
+
+
 def random_student(
     name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
 ) -> SpikingNet:
@@ -57,6 +72,15 @@ def random_student(
         NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
         SimulationError: a layer could not be brought to fire between 5 and 30 % of the time.
     """
+    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    generator = torch.Generator().manual_seed(seed)
+    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _N_IMAGES, generator))
+    return student
+
+
+def _untrained(
+    name: str, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int, n_timesteps: int
+) -> SpikingNet:
     # The largest of many random weights says little about the rest: scale by a percentile instead.
     quantisation = QuantisationSpec(
         weight_bits=weight_bits,
@@ -67,12 +91,9 @@ def random_student(
         weight_scale="percentile",
         weight_percentile=95.0,
     )
-    student = build_student(
+    return build_student(
         architecture(name), n_timesteps=n_timesteps, neuron=NeuronSpec(), quantisation=quantisation, seed=seed
     ).eval()
-    generator = torch.Generator().manual_seed(seed)
-    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _N_IMAGES, generator))
-    return student
 
 
 def uniform_codes(node: InputNode, n_timesteps: int, n_images: int, generator: torch.Generator) -> torch.Tensor:

@@ -39,6 +39,7 @@ DIMENSIONLESS = {
     "nonzero",  # analytic: share of inputs that are not zero
     "inside",  # analytic: share of a window that lies on the map
     "density",
+    "factor",  # Sensitivity: by which numbers are divided and multiplied
     "action_counts",  # expected by the analytic mode
     "ci95",  # shares
     "value",  # Accuracy: a share; Entry: its unit ends the name of the field that holds the entry
