@@ -199,14 +199,14 @@ def measure(
         by_layer=by_layer,
         by_lif=tuple(by_lif),
         critical_path=trace.path.bottlenecks() if trace.path is not None else (),
-        sources=(*citations(bill.components, technology), *_device_sources(hw)),
+        sources=(*citations(bill.components, technology), *device_sources(hw)),
         warnings=weak_numbers(
             bill.components, [part.energy_fJ for part in by_component.values()], interval_ns, technology
         ),
     )
 
 
-def _device_sources(hw: HardwareConfig) -> tuple[str, ...]:
+def device_sources(hw: HardwareConfig) -> tuple[str, ...]:
     """Where the numbers of cells and wires come from."""
     named = (("crossbar.cell", hw.crossbar.cell), ("crossbar.wires", hw.crossbar.wires))
     return tuple(f"{key}: {spec.source}" for key, spec in named if isinstance(spec, CellModel | WiresConfig))
