@@ -193,7 +193,9 @@ def _print(study: SensitivityStudy) -> None:
         f"  energy {format_si(base.energy_fJ, 'fJ')}, latency {format_si(found.latency_ns, 'ns')}, "
         f"area {format_si(base.area_um2, 'um2')}, EDAP {base.edap_J_s_mm2:.4g} J s mm2"
     )
-    output.emit(f"  each number alone divided and multiplied by {found.factor:g}; change of the result in per cent")
+    output.emit_wrapped(
+        f"each number alone divided and multiplied by {found.factor:g}; change of the result in per cent", indent=2
+    )
     output.emit("")
     output.emit_table(
         ("number", "status", "energy", "area", "EDAP"),
