@@ -172,19 +172,17 @@ def errors(case: Case, kind: str) -> Errors:
 
 
 def summary_table(cases: dict[str, Case]) -> None:
-    """One line a case and estimate."""
-    print("| network, design | estimate | mean energy | worst image | layers: mean | worst | in layer |")
-    print("|---|---|---|---|---|---|---|")
+    """One line a case: for each estimate the error in % of the mean energy, the worst image, mean and worst layer."""
+    print("| network, design | " + " | ".join(ESTIMATES) + " |")
+    print("|---|" + "---|" * len(ESTIMATES))
     for label, case in cases.items():
+        cells = []
         for kind in ESTIMATES:
             e = errors(case, kind)
-            size = np.abs(e.layers)
-            worst = case.mapping.layers[int(size.max(axis=0).argmax())].layer.name
-            print(
-                f"| {label} | {kind} | {e.bias:+.1%} | {e.whole[np.abs(e.whole).argmax()]:+.1%} | "
-                f"{size.mean():.1%} | {size.max():.1%} | {worst} |",
-                flush=True,
-            )
+            size = 100 * np.abs(e.layers)
+            worst = 100 * e.whole[np.abs(e.whole).argmax()]
+            cells.append(f"{100 * e.bias:+.1f} / {worst:+.1f} / {size.mean():.1f} / {size.max():.1f}")
+        print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
 
 
 def layer_table(case: Case) -> None:

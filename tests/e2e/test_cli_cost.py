@@ -57,6 +57,16 @@ def test_table_has_totals_and_every_number_once_with_its_source(capfd: pytest.Ca
         assert sum(line[2:].startswith((f"{key} = ", f"{key} [")) for line in text.splitlines()) == 1, key
 
 
+def test_comparison_ends_with_the_whole_tile(capfd: pytest.CaptureFixture[str]) -> None:
+    text = printed(capfd, "cost", "spikeflow_64", "--compare", "spikeflow_128")
+    last = text.splitlines()[-1].split()
+    areas = [
+        json.loads(printed(capfd, "cost", name, "--json"))["total"]["area_um2"]
+        for name in ("spikeflow_64", "spikeflow_128")
+    ]
+    assert last == ["tile", "area", "(um2)", *(f"{area:,.0f}" for area in areas), f"{areas[1] / areas[0]:.3g}"]
+
+
 def test_sensitivity_ranks_numbers_in_json_table_and_picture(
     network: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

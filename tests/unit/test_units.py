@@ -108,6 +108,7 @@ def _records() -> list[type]:
 def test_the_walk_finds_the_records():
     names = {cls.__name__ for cls in _records()}
     assert {"HardwareConfig", "Technology", "AdcNumbers", "Metrics", "LayerMetrics", "Component", "CostRow"} <= names
+    assert {"PartMetrics", "Bill", "Figures", "Swing", "Sensitivity"} <= names
     assert _float_fields(next(cls for cls in _records() if cls.__name__ == "Component")) == [
         "layer_area_um2",
         "layer_leakage_uW",
