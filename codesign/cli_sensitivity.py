@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from . import cli_output as output
 from .cli_trace import read_density
 
 if TYPE_CHECKING:
+    from spikeloop.simulator.cost.technology import Technology
     from spikeloop.simulator.network.graph import Network
+    from spikeloop.simulator.pricing import Bill
     from spikeloop.simulator.sensitivity import Figures, Sensitivity, Swing
 
 #: What is priced if no network is given: a common network of the field, 4-bit weights, 8-bit membranes.
@@ -94,12 +96,6 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
         SpikeloopError: an input is wrong.
     """
     from spikeloop.simulator.cost.technology import load_technology
-    from spikeloop.simulator.cycle.run import run_cycles
-    from spikeloop.simulator.functional.density import random_activity
-    from spikeloop.simulator.limits import check_memory
-    from spikeloop.simulator.mapping.tiles import map_network
-    from spikeloop.simulator.pricing import price_run
-    from spikeloop.simulator.program import compile_program
     from spikeloop.simulator.sensitivity import check_factor, sensitivity
 
     hw = load_hardware(hw_name)
@@ -109,22 +105,7 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
     density = read_density(request.density or DEFAULT_DENSITY)
     assert density is not None
     network = _network(request.network)
-    mapping = map_network(network, hw)
-    check_memory(
-        mapping,
-        n_images=1,
-        cycle_images=1,
-        pipelined=hw.dataflow.order == "layer_pipelined",
-        recorded=False,
-    )
-    program = compile_program(mapping, hw)
-    activity = random_activity(mapping, density, n_images=1, seed=0)
-    trace = run_cycles(program, activity)
-    found = sensitivity(
-        lambda prices: price_run(trace, mapping, hw, prices, program=program, activity=activity),
-        technology,
-        factor=factor,
-    )
+    found = sensitivity(_clocked(network, hw, density), technology, factor=factor)
     if not hw.crossbar.is_ideal:
         output.say("note: cells that conduct are priced on data only, so their energy is missing here; see 'simulate'")
     return SensitivityStudy(
@@ -135,6 +116,26 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
         density=density,
         found=found,
     )
+
+
+def _clocked(
+    network: Network, hw: HardwareConfig, density: float | Mapping[str, float]
+) -> Callable[[Technology], Bill]:
+    """Run one image of random spikes; what comes back prices that run with any technology."""
+    from spikeloop.simulator.cycle.run import run_cycles
+    from spikeloop.simulator.functional.density import random_activity
+    from spikeloop.simulator.limits import check_memory
+    from spikeloop.simulator.mapping.tiles import map_network
+    from spikeloop.simulator.pricing import price_run
+    from spikeloop.simulator.program import compile_program
+
+    mapping = map_network(network, hw)
+    pipelined = hw.dataflow.order == "layer_pipelined"
+    check_memory(mapping, n_images=1, cycle_images=1, pipelined=pipelined, recorded=False)
+    program = compile_program(mapping, hw)
+    activity = random_activity(mapping, density, n_images=1, seed=0)
+    trace = run_cycles(program, activity)
+    return lambda prices: price_run(trace, mapping, hw, prices, program=program, activity=activity)
 
 
 def _network(path: Path | None) -> Network:
