@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from . import cli_output as output
 from .cli_trace import read_density
 
 if TYPE_CHECKING:
+    from spikeloop.simulator.cost.chip import Component
     from spikeloop.simulator.cost.technology import Technology
     from spikeloop.simulator.network.graph import Network
     from spikeloop.simulator.pricing import Bill
@@ -105,7 +106,8 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
     density = read_density(request.density or DEFAULT_DENSITY)
     assert density is not None
     network = _network(request.network)
-    found = sensitivity(_clocked(network, hw, density), technology, factor=factor)
+    library, bill = _clocked(network, hw, density)
+    found = sensitivity(library, bill, technology, factor=factor)
     if not hw.crossbar.is_ideal:
         output.say("note: cells that conduct are priced on data only, so their energy is missing here; see 'simulate'")
     return SensitivityStudy(
@@ -120,13 +122,14 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
 
 def _clocked(
     network: Network, hw: HardwareConfig, density: float | Mapping[str, float]
-) -> Callable[[Technology], Bill]:
-    """Run one image of random spikes; what comes back prices that run with any technology."""
+) -> tuple[Callable[[Technology], Sequence[Component]], Callable[[Sequence[Component]], Bill]]:
+    """Run one image of random spikes; returns its components for any technology, and its bill for any components."""
+    from spikeloop.simulator.cost.library import cost_library
     from spikeloop.simulator.cycle.run import run_cycles
     from spikeloop.simulator.functional.density import random_activity
     from spikeloop.simulator.limits import check_memory
     from spikeloop.simulator.mapping.tiles import map_network
-    from spikeloop.simulator.pricing import price_run
+    from spikeloop.simulator.pricing import bill_of
     from spikeloop.simulator.program import compile_program
 
     mapping = map_network(network, hw)
@@ -135,7 +138,10 @@ def _clocked(
     program = compile_program(mapping, hw)
     activity = random_activity(mapping, density, n_images=1, seed=0)
     trace = run_cycles(program, activity)
-    return lambda prices: price_run(trace, mapping, hw, prices, program=program, activity=activity)
+    return (
+        lambda prices: cost_library(mapping, hw, prices, program),
+        lambda components: bill_of(components, trace, hw, activity),
+    )
 
 
 def _network(path: Path | None) -> Network:

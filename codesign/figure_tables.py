@@ -34,6 +34,10 @@ COMPONENT_COLOURS = {
     "input_buffer": "#A6761D",
     "spike_buffer": "#D2BA8E",
     "global_buffer": "#E9DDC7",
+    # Parts of a chip that not every version of the library prices.
+    "spike_counter": "#8FCBEF",
+    "control": "#999933",
+    "dram": "#661100",
 }
 #: Components that have no colour of their own, and what is drawn together as "other".
 OTHER_COLOUR = "#DDDDDD"

@@ -78,12 +78,16 @@ def price_run(
     Raises:
         ConfigError: an ADC width outside the validity of the technology's fit.
     """
-    components = cost_library(mapping, hw, technology, program)
+    return bill_of(cost_library(mapping, hw, technology, program), trace, hw, activity)
+
+
+def bill_of(components: Sequence[Component], trace: Trace, hw: HardwareConfig, activity: Activity) -> Bill:
+    """Bill of a run with components that are priced already; arguments as of ``price_run``."""
     latency_ns = trace.latency_cycles * hw.cycle_ns
     pipelined = hw.dataflow.order == "layer_pipelined"
     interval_ns = trace.interval_cycles * hw.cycle_ns if pipelined else latency_ns
     return Bill(
-        components=components,
+        components=tuple(components),
         energy_fJ=exact_cells(_energy_matrix(components, trace, interval_ns, cell_read_fJ(activity, hw))),
         area_um2=exact_cells(np.stack([component.layer_area_um2 for component in components])),
         latency_ns=latency_ns,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from .cost.chip import Component
 from .cost.technology import Status, Technology
 from .errors import ConfigError
 from .pricing import Bill
@@ -27,18 +28,18 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swing:
-    """Cost of a run with one number over and times the factor.
+    """Cost of a run with one number, or all prices that rest on a fit or table, over and times the factor.
 
     Attributes:
-        key: dotted name in the technology file.
-        value: the number as published; its unit ends the key.
+        key: dotted name in the technology file; of a fit or table also what of it was varied, as in ``scaling (area)``.
+        value: the number as published; its unit ends the key. None for a fit or table.
         citation: ``key: source (year) [status]``.
         low, high: figures with the number divided and multiplied; None where the technology refuses it.
         refused: why it refuses, empty otherwise.
     """
 
     key: str
-    value: float
+    value: float | None
     status: Status
     citation: str
     low: Figures | None
@@ -64,12 +65,22 @@ class Sensitivity:
     without_effect: tuple[str, ...]
 
 
-def sensitivity(price: Callable[[Technology], Bill], technology: Technology, *, factor: float) -> Sensitivity:
+def sensitivity(
+    library: Callable[[Technology], Sequence[Component]],
+    bill: Callable[[Sequence[Component]], Bill],
+    technology: Technology,
+    *,
+    factor: float,
+) -> Sensitivity:
     """Cost of a run with each number of the technology over and times ``factor``.
 
+    A fit or table is not one number: energy and, apart from it, area of the components that rest on it are varied as
+    a whole, which is too much where they rest on it in part.
+
     Args:
-        price: bill of the run with any technology, as ``price_run`` makes it; the clock need not run again, for no
-            cycle and no count depends on a price.
+        library: components of the mapped network with any technology.
+        bill: bill of the run with any components. The clock need not run again: no cycle and no count depends on a
+            price.
         technology: numbers as they are.
         factor: above 1.
 
@@ -77,17 +88,55 @@ def sensitivity(price: Callable[[Technology], Bill], technology: Technology, *, 
         ConfigError: a factor that is not above 1, or too large to mean anything.
     """
     check_factor(factor)
-    bill = price(technology)
-    base = _figures(bill)
-    swings = [_swing(price, technology, key, factor) for key in technology.entries]
+    components = library(technology)
+    as_it_is = bill(components)
+    base = _figures(as_it_is)
+    swings = [_swing(lambda prices: bill(library(prices)), technology, key, factor) for key in technology.entries]
+    for key, what in _fits(components, technology):
+        low, high = (_figures(bill(_scaled(components, key, what, by))) for by in (1 / factor, factor))
+        swings.append(
+            Swing(
+                key=f"{key} ({what})",
+                value=None,
+                status=technology.status(key),
+                citation=technology.citation(key),
+                low=low,
+                high=high,
+            )
+        )
     moving = [swing for swing in swings if swing.refused or swing.low != base or swing.high != base]
     return Sensitivity(
         base=base,
         factor=factor,
-        latency_ns=bill.latency_ns,
+        latency_ns=as_it_is.latency_ns,
         swings=tuple(sorted(moving, key=lambda swing: (-spread(swing, base), swing.key))),
         without_effect=tuple(sorted(swing.key for swing in swings if swing not in moving)),
     )
+
+
+def _fits(components: Sequence[Component], technology: Technology) -> Iterator[tuple[str, Literal["energy", "area"]]]:
+    """Fits and tables that the components rest on, with what of them they price."""
+    for what in ("energy", "area"):
+        used = (part.action_keys if what == "energy" else part.area_keys for part in components)
+        for key in sorted({key for keys in used for key in keys} - technology.entries.keys()):
+            yield key, what
+
+
+def _scaled(
+    components: Sequence[Component], key: str, what: Literal["energy", "area"], by: float
+) -> tuple[Component, ...]:
+    """Components that rest on a key with the energy of their actions, or their area and its leakage, times ``by``."""
+    found = []
+    for part in components:
+        if what == "energy" and key in part.action_keys:
+            part = replace(part, action_fJ={name: values * by for name, values in part.action_fJ.items()})
+        if what == "area" and key in part.area_keys:
+            leaked = by if key in part.leakage_keys else 1.0
+            part = replace(
+                part, layer_area_um2=part.layer_area_um2 * by, layer_leakage_uW=part.layer_leakage_uW * leaked
+            )
+        found.append(part)
+    return tuple(found)
 
 
 def check_factor(factor: float) -> None:

@@ -36,7 +36,7 @@ def test_parts_equal_the_whole_on_every_shipped_design(network, preset):
     evaluation = run(network, preset)
     for field in ("energy_fJ", "area_um2"):
         check_sums(evaluation.metrics, field)
-    check_adc(evaluation, preset)
+    check_column_mux(evaluation, preset)
 
 
 def run(network: str, preset: str) -> Evaluation:
@@ -61,19 +61,19 @@ def check_sums(m: Metrics, field: str) -> None:
         assert own == pytest.approx(getattr(component, field), rel=1e-12), name
 
 
-def check_adc(evaluation: Evaluation, preset: str) -> None:
-    """A cell worked out again: conversions x energy + leakage of the ADCs in the layer's PEs."""
+def check_column_mux(evaluation: Evaluation, preset: str) -> None:
+    """A cell worked out again: conversions x energy + leakage of the multiplexers in the layer's PEs.
+
+    The published multiplexer has 8 inputs, one of n inputs is (n - 1) / 7 of it.
+    """
     hw, m, mapping = load_hardware(preset), evaluation.metrics, evaluation.mapping
-    fit = {bits: 100.0 * bits + 0.001 * 4.0**bits for bits in (4, hw.adc_bits)}
-    area = {bits: 10.0 ** (-0.0369 * bits) * 2.0**bits for bits in (4, hw.adc_bits)}
-    numbers = TECHNOLOGY.entries
-    one_fJ = numbers["adc.conversion_fJ"].value * fit[hw.adc_bits] / fit[4]
-    one_um2 = numbers["adc.area_um2"].value * area[hw.adc_bits] / area[4]
+    numbers, size = TECHNOLOGY.entries, (hw.adc.columns_per_adc - 1) / 7
+    one_fJ, one_um2 = (size * numbers[f"column_mux.{name}"].value for name in ("conversion_fJ", "area_um2"))
     in_a_pe = hw.tile.crossbars_per_pe * hw.crossbar.cols // hw.adc.columns_per_adc
     leak_uW = numbers["logic.leakage_uW_per_um2"].value
     for mapped, layer in zip(mapping.layers, m.by_layer[:-1], strict=True):
         area_um2 = len(mapped.pes) * in_a_pe * one_um2
         conversions = int(evaluation.trace.action_counts["adc_conversion"][mapped.layer.index]) / 2
-        part = layer.by_component["adc"]
+        part = layer.by_component["column_mux"]
         assert part.area_um2 == pytest.approx(area_um2, rel=1e-9)
         assert part.energy_fJ == pytest.approx(conversions * one_fJ + area_um2 * leak_uW * m.interval_ns, rel=1e-9)

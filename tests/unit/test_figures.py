@@ -195,6 +195,8 @@ def test_every_component_has_a_colour_of_its_own() -> None:
 
     colours = [figure_tables.component_colour(name) for name in COMPONENTS]
     assert len({*colours, figure_tables.OTHER_COLOUR, figures.GREY}) == len(COMPONENTS) + 2
+    every = figure_tables.COMPONENT_COLOURS.values()
+    assert len(set(every)) == len(every)
 
 
 def test_empty_study_draws_nothing(tmp_path: Path) -> None:
