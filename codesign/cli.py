@@ -268,11 +268,32 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
 def cost(
     hw: Annotated[str, typer.Argument(metavar="HW", help="Accelerator: shipped name or file.")],
     compare: Annotated[str | None, typer.Option(metavar="HW2", help="Second accelerator, side by side.")] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Rank the numbers of the technology file by what they move.")
+    ] = False,
+    network: Annotated[
+        Path | None,
+        typer.Option(metavar="NET.safetensors", help="With --sensitivity: network to run; default a VGG-9, T = 5."),
+    ] = None,
+    density: Annotated[
+        str | None, typer.Option(metavar="D|FILE", help="With --sensitivity: density of the spikes; default 0.15.")
+    ] = None,
+    factor: Annotated[
+        float | None, typer.Option(help="With --sensitivity: numbers are divided and multiplied by it; default 2.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg|pdf", help="With --sensitivity: draw the tornado chart.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """What every component of an accelerator costs, with the source of each number."""
     from .cli_cost import show_cost
+    from .cli_sensitivity import SensitivityRequest, show_sensitivity
 
+    request = SensitivityRequest(wanted=sensitivity, network=network, density=density, factor=factor, figure=figure)
+    request.check(compare=compare)
+    if sensitivity:
+        return show_sensitivity(hw, request, as_json=as_json)
     return show_cost(hw, compare=compare, as_json=as_json)
 
 

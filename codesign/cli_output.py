@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,14 +31,37 @@ def emit_json(value: Any) -> None:
     emit(json.dumps(value, indent=2, allow_nan=False))
 
 
+def emit_wrapped(text: str, *, indent: int = 0, hang: int = 0) -> None:
+    """Text in lines no longer than the terminal is wide; all but the first are set in by ``hang`` more blanks."""
+    pad = " " * indent
+    lines = textwrap.wrap(
+        text,
+        terminal_width(),
+        initial_indent=pad,
+        subsequent_indent=pad + " " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    emit("\n".join(lines))
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 100 where there is none; never so few or so many that text is hard to read."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 140)
+
+
 def emit_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns aligned with blanks: text left, numbers right (a column is of numbers if every cell starts so)."""
     body = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *body]) for i in range(len(header))]
-    right = [all(row[i][:1].isdigit() or row[i] in ("", "-") for row in body) for i in range(len(header))]
+    right = [all(_is_number(row[i]) for row in body) for i in range(len(header))]
     for line in [list(header), *body]:
         cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
         emit("  ".join(cells).rstrip())
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell.lstrip(" +-<")[:1].isdigit()
 
 
 def debug_wanted() -> bool:

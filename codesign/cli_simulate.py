@@ -105,11 +105,14 @@ def simulate_network(
     wanted.write(network, hw, spikes, evaluation, seed)
     if as_json:
         output.emit_json(result)
+        for text in result["warnings"]:
+            output.say(f"note: {text}")
     else:
         _print_result(result)
         watcher.show(evaluation)
-    for text in evaluation.metrics.warnings:
-        output.say(f"note: {text}")
+        _print_weak(result["warnings"])
+    if given is not None and not hw.crossbar.is_ideal:
+        output.say("note: cells that conduct are priced on data only; with --density their energy is missing")
     return 0
 
 
@@ -227,14 +230,42 @@ def _print_result(result: dict[str, Any]) -> None:
     output.emit_table(
         ("component", "energy (nJ)", "energy (%)", "area (mm2)", "area (%)", "count"),
         [
-            (
-                name,
-                f"{part['energy_fJ'] / 1e6:.4g}",
-                f"{100 * part['energy_fJ'] / (result['energy_fJ'] or 1.0):.1f}",
-                f"{part['area_um2'] / 1e6:.4g}",
-                f"{100 * part['area_um2'] / (result['area_um2'] or 1.0):.1f}",
-                str(part["count"]),
-            )
+            (name, *_spent(part, result), str(part["count"]))
             for name, part in parts
+            if part["energy_fJ"] or part["area_um2"]
         ],
     )
+    output.emit("")
+    output.emit_table(
+        ("layer", "energy (nJ)", "energy (%)", "area (mm2)", "area (%)", "most energy in"),
+        [(layer["name"], *_spent(layer, result), _dearest(layer)) for layer in result["by_layer"]],
+    )
+
+
+def _spent(part: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Energy and area of a part, each with its share of the whole."""
+    return (
+        f"{part['energy_fJ'] / 1e6:.4g}",
+        f"{100 * part['energy_fJ'] / (whole['energy_fJ'] or 1.0):.1f}",
+        f"{part['area_um2'] / 1e6:.4g}",
+        f"{100 * part['area_um2'] / (whole['area_um2'] or 1.0):.1f}",
+    )
+
+
+def _dearest(layer: Mapping[str, Any]) -> str:
+    """Component that uses most of a layer's energy, and how much of it."""
+    parts = layer["by_component"]
+    if not layer["energy_fJ"]:
+        return "-"
+    name = max(parts, key=lambda key: float(parts[key]["energy_fJ"]))
+    return f"{name} ({100 * parts[name]['energy_fJ'] / layer['energy_fJ']:.0f} %)"
+
+
+def _print_weak(warnings: list[str] | tuple[str, ...]) -> None:
+    """What the result rests on where nobody published a firm number."""
+    if not warnings:
+        return
+    output.emit("")
+    output.emit("doubted numbers and assumptions behind more than 5 %:")
+    for text in warnings:
+        output.emit_wrapped(text, indent=2, hang=2)

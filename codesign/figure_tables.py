@@ -7,13 +7,46 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from .results import DesignPoint, StudyResults
+from .results import Cell, DesignPoint, StudyResults
 
 Quantity = Literal["energy", "area"]
+
+#: Component -> colour, the same in every picture; kinds of components share a hue (Okabe and Ito's where they suffice).
+COMPONENT_COLOURS = {
+    "adc": "#0072B2",
+    "column_mux": "#7FB8D8",
+    "sample_and_hold": "#BFDCEC",
+    "shift_add": "#56B4E9",
+    "crossbar": "#000000",
+    "wordline_driver": "#666666",
+    "noc": "#E69F00",
+    "tile_bus": "#F0E442",
+    "input_load": "#F2CF7F",
+    "pe_accumulator": "#CC79A7",
+    "tile_accumulator": "#E5BCD3",
+    "batch_norm": "#D55E00",
+    "neuron": "#009E73",
+    "pooling": "#7FCEB9",
+    "residual_adder": "#BFE6DC",
+    "membrane_memory": "#7A5195",
+    "current_memory": "#B497CC",
+    "residual_memory": "#D5C6E2",
+    "input_buffer": "#A6761D",
+    "spike_buffer": "#D2BA8E",
+    "global_buffer": "#E9DDC7",
+    # Parts of a chip that not every version of the library prices.
+    "spike_counter": "#8FCBEF",
+    "control": "#999933",
+    "dram": "#661100",
+}
+#: Components that have no colour of their own, and what is drawn together as "other".
+OTHER_COLOUR = "#DDDDDD"
 
 #: Parts below this share of every bar are drawn together as "other", and so are those beyond ``_MAX_PARTS``.
 _SMALL_SHARE = 0.02
 _MAX_PARTS = 9
+#: Quantity -> field of the parts, and the unit of 10^6 of them.
+_FIELDS = {"energy": ("energy_fJ", "nJ"), "area": ("area_um2", "mm2")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +85,31 @@ class BarTable:
     bars: tuple[str, ...]
     parts: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TreePart:
+    """One component of a treemap; ``layers`` are (layer, value) leaves that add up to ``value``."""
+
+    name: str
+    value: float
+    layers: tuple[TreeLeaf, ...]
+
+
+class TreeLeaf(NamedTuple):
+    """One layer of a component."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TreeMap:
+    """Components of a design, the largest first, in ``unit``."""
+
+    parts: tuple[TreePart, ...]
+    total: float
     unit: str
 
 
@@ -127,25 +185,63 @@ def adc_table(results: StudyResults) -> tuple[Curve, ...]:
 
 def breakdown_table(points: Sequence[DesignPoint], quantity: Quantity) -> BarTable:
     """Energy (nJ an inference) or area (mm2) by component, one bar per design, largest component first."""
-    field, scale, unit = ("energy_fJ", 1e6, "nJ") if quantity == "energy" else ("area_um2", 1e6, "mm2")
-    names = dict.fromkeys(part.name for point in points for part in point.components)
-    columns = [{part.name: getattr(part, field) / scale for part in point.components} for point in points]
+    field, unit = _FIELDS[quantity]
+    columns = [{part.name: getattr(part, field) / 1e6 for part in point.components} for point in points]
+    bars = tuple(f"{point.name} (picked)" if point.picked else point.name for point in points)
+    return _stacked(bars, columns, unit)
+
+
+def layer_table(point: DesignPoint, quantity: Quantity) -> BarTable:
+    """Energy (nJ an inference) or area (mm2) of a design by component, one bar a layer in network order."""
+    field, unit = _FIELDS[quantity]
+    layers: dict[str, dict[str, float]] = {}
+    for cell in point.cells:
+        layers.setdefault(cell.layer, {})[cell.component] = getattr(cell, field) / 1e6
+    return _stacked(tuple(layers), list(layers.values()), unit)
+
+
+def tree_table(point: DesignPoint, quantity: Quantity) -> TreeMap:
+    """Energy (nJ an inference) or area (mm2) of a design by component and, inside, by layer."""
+    field, unit = _FIELDS[quantity]
+    found: dict[str, list[Cell]] = {}
+    for cell in point.cells:
+        if getattr(cell, field):
+            found.setdefault(cell.component, []).append(cell)
+    parts = [
+        TreePart(
+            name=name,
+            value=math.fsum(getattr(cell, field) / 1e6 for cell in cells),
+            layers=tuple(TreeLeaf(cell.layer, getattr(cell, field) / 1e6) for cell in cells),
+        )
+        for name, cells in found.items()
+    ]
+    return TreeMap(
+        parts=tuple(sorted(parts, key=lambda part: (-part.value, part.name))),
+        total=math.fsum(part.value for part in parts),
+        unit=unit,
+    )
+
+
+def component_colour(name: str) -> str:
+    """Colour of a component, grey for what has none of its own."""
+    return COMPONENT_COLOURS.get(name, OTHER_COLOUR)
+
+
+def _stacked(bars: tuple[str, ...], columns: list[dict[str, float]], unit: str) -> BarTable:
+    """Bars of parts, the largest part first; small ones and those beyond ``_MAX_PARTS`` are "other"."""
+    names = dict.fromkeys(name for column in columns for name in column)
     totals = [sum(column.values()) or 1.0 for column in columns]
     share = {
         name: max((c.get(name, 0.0) / t for c, t in zip(columns, totals, strict=True)), default=0.0) for name in names
     }
     large = sorted((name for name in names if share[name] >= _SMALL_SHARE), key=lambda name: (-share[name], name))
-    large = large[:_MAX_PARTS]
+    sums = {name: sum(column.get(name, 0.0) for column in columns) for name in large[:_MAX_PARTS]}
+    large = sorted(sums, key=lambda name: (-sums[name], name))
     parts = [*large, "other"] if len(large) < len(names) else large
     values = [tuple(column.get(name, 0.0) for column in columns) for name in large]
     if len(parts) > len(large):
         values.append(tuple(sum(v for k, v in column.items() if k not in large) for column in columns))
-    return BarTable(
-        bars=tuple(f"{point.name} (picked)" if point.picked else point.name for point in points),
-        parts=tuple(parts),
-        values=tuple(values),
-        unit=unit,
-    )
+    return BarTable(bars=bars, parts=tuple(parts), values=tuple(values), unit=unit)
 
 
 def latency_table(point: DesignPoint) -> BarTable:

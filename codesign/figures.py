@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .figure_tables import (
+    COMPONENT_COLOURS,
+    OTHER_COLOUR,
     BarTable,
     Curve,
     CurvePoint,
@@ -21,8 +23,10 @@ from .figure_tables import (
     interval_note,
     judged,
     latency_table,
+    layer_table,
     log_ticks,
     membrane_table,
+    tree_table,
 )
 from .results import DesignPoint, StudyResults
 
@@ -113,7 +117,8 @@ def draw_breakdown(axes: Axes, table: BarTable, *, xlabel: str) -> None:
     """Stacked horizontal bars, the first bar on top."""
     left = [0.0] * len(table.bars)
     for number, (part, values) in enumerate(zip(table.parts, table.values, strict=True)):
-        colour = "#DDDDDD" if part == "other" else PALETTE[number % len(PALETTE)]
+        plain = OTHER_COLOUR if part == "other" else PALETTE[number % len(PALETTE)]
+        colour = COMPONENT_COLOURS.get(part, plain)
         axes.barh(range(len(table.bars)), values, left=left, color=colour, label=part, edgecolor="white", linewidth=0.5)
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_yticks(range(len(table.bars)), table.bars)
@@ -146,17 +151,45 @@ def _plan(results: StudyResults) -> list[_Picture]:
     if judged(results):
         plan.append(("accuracy_edap", (8.4, 5.4), lambda axes: _edap(axes, results)))
     plan += _curve_plan(results)
-    bars = _bar_points(results)
+    bars = bar_points(results)
     for quantity, label in (("energy", "energy of one inference (nJ)"), ("area", "chip area (mm²)")):
         table = breakdown_table(bars, "energy" if quantity == "energy" else "area")
         size = (9.6, max(3.4, 1.6 + 0.42 * len(bars)))
         if bars:
             plan.append((f"{quantity}_breakdown", size, _breakdown_drawer(table, quantity, label)))
     if (picked := results.picked) is not None:
+        plan += _cell_plan(picked)
         layers = latency_table(picked)
         size = (7.6, 1.6 + 0.42 * len(layers.bars))
         plan.append(("latency_layers", size, lambda axes: _latency(axes, layers, picked)))
     return plan
+
+
+def _cell_plan(picked: DesignPoint) -> list[_Picture]:
+    """What needs energy and area by layer and component."""
+    if not picked.cells:
+        return []
+    from .treemap import draw_treemap
+
+    tree, energy, area = tree_table(picked, "area"), layer_table(picked, "energy"), layer_table(picked, "area")
+
+    def draw_tree(axes: Axes) -> None:
+        draw_treemap(axes, tree)
+        axes.set_title(f"Area by component and layer of {picked.name}: {tree.total:.4g} mm²", loc="left")
+
+    def layers(table: BarTable, quantity: str, label: str) -> Callable[[Axes], None]:
+        def draw(axes: Axes) -> None:
+            draw_breakdown(axes, table, xlabel=label)
+            axes.set_title(f"{quantity} by layer and component of {picked.name}", loc="left")
+
+        return draw
+
+    size = (9.6, max(3.4, 1.6 + 0.42 * len(energy.bars)))
+    return [
+        ("area_treemap", (9.6, 6.3), draw_tree),
+        ("energy_layers", size, layers(energy, "Energy", "energy of one inference (nJ)")),
+        ("area_layers", size, layers(area, "Area", "chip area (mm²)")),
+    ]
 
 
 def _curve_plan(results: StudyResults) -> list[_Picture]:
@@ -199,7 +232,7 @@ def _latency(axes: Axes, table: BarTable, picked: DesignPoint) -> None:
     axes.set_title(f"Latency by layer of {picked.name}", loc="left")
 
 
-def _bar_points(results: StudyResults, limit: int = 14) -> tuple[DesignPoint, ...]:
+def bar_points(results: StudyResults, limit: int = 14) -> tuple[DesignPoint, ...]:
     """Designs of the front, thinned evenly if there are many; the picked one stays."""
     front = results.front
     if len(front) <= limit:

@@ -14,8 +14,7 @@ from typing import Any
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
-from .figure_tables import CurvePoint, breakdown_table, edap_table, interval_note, latency_table, log_ticks
-from .figures import GREY, PALETTE
+from .report_plots import interval_text, percent_text, report_plots
 from .report_style import SORT_SCRIPT, STYLE
 from .results import DesignPoint, StudyResults
 
@@ -35,8 +34,8 @@ _COLUMNS: tuple[Column, ...] = (
     ("membrane (bit)", lambda p: _bits(p.membrane_bits)),
     ("crossbar (rows x cols)", lambda p: f"{p.rows} x {p.cols}"),
     ("ADC (bit)", lambda p: str(p.adc_bits)),
-    ("accuracy (%)", lambda p: _percent(p.accuracy)),
-    ("95 % interval (%)", lambda p: _interval(p.ci95)),
+    ("accuracy (%)", lambda p: percent_text(p.accuracy)),
+    ("95 % interval (%)", lambda p: interval_text(p.ci95)),
     ("energy (nJ)", lambda p: f"{p.energy_fJ / 1e6:.4g}"),
     ("latency (us)", lambda p: f"{p.latency_ns / 1e3:.4g}"),
     ("area (mm²)", lambda p: f"{p.area_um2 / 1e6:.4g}"),
@@ -64,7 +63,7 @@ def render_report(results: StudyResults) -> str:
     body = [
         f"<h1>Study: {escape(results.name)}</h1>",
         _headline(results),
-        _plot_section(plots),
+        _plot_section(plots, results),
         _section(f"Designs of the front ({len(results.front)})", _front_table(results)),
         _section("Hardware of the picked design", _picked_tables(results)),
         _section("Trained networks", _training_table(results)),
@@ -89,118 +88,6 @@ def render_report(results: StudyResults) -> str:
     )
 
 
-def report_plots(results: StudyResults) -> dict[str, dict[str, Any]]:
-    """Plotly figures of the report by name, as plain data; every text in them is escaped for HTML."""
-    plots: dict[str, dict[str, Any]] = {}
-    if any(p.accuracy is not None for p in results.points):
-        plots["edap"] = _edap_plot(results)
-    picked = results.picked
-    if picked is not None:
-        energy, area = breakdown_table([picked], "energy"), breakdown_table([picked], "area")
-        plots["energy"] = _bars("Energy by component (nJ an inference)", energy.parts, [v[0] for v in energy.values])
-        plots["area"] = _bars("Area by component (mm²)", area.parts, [v[0] for v in area.values])
-        layers = latency_table(picked)
-        plots["latency"] = _bars("Latency by layer (us an image)", layers.bars, layers.values[0])
-    return plots
-
-
-def _edap_plot(results: StudyResults) -> dict[str, Any]:
-    table = edap_table(results)
-    hover = {point.name: _hover(point) for point in results.points}
-    right = max((p.x for p in (*table.dominated, *table.front)), default=1.0)
-    steps = [*table.steps, (right, table.steps[-1][1])] if table.steps else []
-    traces = [
-        _scatter("dominated design", table.dominated, hover, {"color": GREY, "size": 6}),
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [x for x, _ in steps],
-            "y": [y for _, y in steps],
-            "line": {"shape": "hv", "color": PALETTE[0], "width": 2},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        },
-        _scatter("Pareto front", table.front, hover, {"color": PALETTE[0], "size": 9}),
-    ]
-    if table.picked is not None:
-        star = {"color": PALETTE[5], "size": 17, "symbol": "star", "line": {"color": "black", "width": 1}}
-        traces.append(_scatter("picked design", [table.picked], hover, star))
-    layout = _layout(f"Accuracy on simulated hardware against EDAP ({interval_note(results)})", height=520)
-    ticks = log_ticks([p.x for p in (*table.dominated, *table.front)])
-    layout["xaxis"] = {
-        "type": "log",
-        "title": {"text": "EDAP of one inference (J s mm², log scale); smaller is better"},
-        "tickvals": [tick.value for tick in ticks],
-        "ticktext": [f"{tick.digit}×10<sup>{tick.exponent}</sup>" for tick in ticks],
-    }
-    layout["yaxis"] = {"title": {"text": "accuracy (%)"}}
-    layout["legend"] = {"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"}
-    return {"data": traces, "layout": layout}
-
-
-def _scatter(
-    name: str, points: Sequence[CurvePoint], hover: Mapping[str, str], marker: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [p.x for p in points],
-        "y": [p.y for p in points],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [p.high - p.y for p in points],
-            "arrayminus": [p.y - p.low for p in points],
-            "thickness": 1,
-            "width": 2,
-        },
-        "marker": marker,
-        "text": [hover[p.label] for p in points],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-
-
-def _hover(point: DesignPoint) -> str:
-    lines = [
-        f"<b>{escape(point.name)}</b>",
-        f"accuracy {_percent(point.accuracy)} % ({_interval(point.ci95)} %, n = {point.n})",
-        f"energy {format_si(point.energy_fJ, 'fJ')}, latency {format_si(point.latency_ns, 'ns')}, "
-        f"area {format_si(point.area_um2, 'um2')}",
-        f"EDAP {point.edap_J_s_mm2:.4g} J s mm²",
-        *(f"{escape(str(key))} = {escape(str(value))}" for key, value in point.settings.items()),
-    ]
-    return "<br>".join(lines)
-
-
-def _bars(title: str, names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
-    layout = _layout(title, height=110 + 30 * len(names))
-    layout["yaxis"] = {"autorange": "reversed", "automargin": True}
-    layout["xaxis"] = {"rangemode": "tozero"}
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "x": list(values),
-        "y": [escape(name) for name in names],
-        "text": [f"{value:.3g}" for value in values],
-        "textposition": "auto",
-        "marker": {"color": PALETTE[0]},
-        "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
-    }
-    return {"data": [trace], "layout": layout}
-
-
-def _layout(title: str, *, height: int) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 16}, "x": 0.01, "xanchor": "left"},
-        "height": height,
-        "margin": {"l": 70, "r": 20, "t": 60, "b": 55},
-        "template": "none",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-        "hoverlabel": {"align": "left"},
-    }
-
-
 def _plot_script(plots: Mapping[str, Any]) -> str:
     # "</script>" inside a JSON text would end the script: the escaped slash is the same text to JSON.
     text = json.dumps(plots, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
@@ -218,7 +105,11 @@ def _headline(results: StudyResults) -> str:
     if picked is None:
         return f'<p class="pick">{escape(results.pick_reason)}</p>'
     facts = [
-        ("accuracy", f"{_percent(picked.accuracy)} %", f"95 %: {_interval(picked.ci95)} %, n\u00a0=\u00a0{picked.n}"),
+        (
+            "accuracy",
+            f"{percent_text(picked.accuracy)} %",
+            f"95 %: {interval_text(picked.ci95)} %, n\u00a0=\u00a0{picked.n}",
+        ),
         ("energy", format_si(picked.energy_fJ, "fJ"), "one inference"),
         ("latency", format_si(picked.latency_ns, "ns"), "one image"),
         ("area", format_si(picked.area_um2, "um2").replace("mm2", "mm²"), "whole chip"),
@@ -236,10 +127,26 @@ def _headline(results: StudyResults) -> str:
     )
 
 
-def _plot_section(plots: Mapping[str, Any]) -> str:
+def _plot_section(plots: Mapping[str, Any], results: StudyResults) -> str:
     divs = {name: f'<div class="plot" id="plot-{name}"></div>' for name in plots}
     wide = divs.pop("edap", "<p>This study ran without data, so no design has an accuracy.</p>")
-    return f'{wide}<h2>Where the picked design spends</h2><div class="grid">{"".join(divs.values())}</div>'
+    tree = divs.pop("tree", "")
+    front = "".join(divs.pop(name) for name in ("front_energy", "front_area") if name in divs)
+    return (
+        f'{wide}<h2>Where the picked design spends</h2>{tree}<div class="grid">{"".join(divs.values())}</div>'
+        f'{_weak_box(results)}<h2>Where the designs of the front spend</h2><div class="grid">{front}</div>'
+    )
+
+
+def _weak_box(results: StudyResults) -> str:
+    """What these pictures rest on where nobody published a firm number."""
+    if not results.warnings:
+        return ""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in results.warnings)
+    return (
+        '<div class="weak"><b>How far to trust these pictures.</b> Doubted numbers and assumptions behind more than '
+        f"5 % of the energy or area of the picked design:<ul>{lines}</ul></div>"
+    )
 
 
 def _front_table(results: StudyResults) -> str:
@@ -274,8 +181,8 @@ def _training_table(results: StudyResults) -> str:
             t.role,
             _bits(t.weight_bits),
             _bits(t.membrane_bits),
-            _percent(t.accuracy),
-            _interval(t.ci95),
+            percent_text(t.accuracy),
+            interval_text(t.ci95),
             str(t.n),
         )
         for t in results.trainings
@@ -295,11 +202,16 @@ def _failures(results: StudyResults) -> str:
 
 
 def _assumptions(results: StudyResults) -> str:
-    warnings = "".join(f"<li>{escape(text)}</li>" for text in results.warnings) or "<li>none reported</li>"
     sources = "".join(f"<li>{escape(key)}</li>" for key in results.sources) or "<li>none reported</li>"
     title = f"Numbers of the technology file that these results used ({len(results.sources)}), with their sources"
-    about = "<p>What the energy and area of the picked design rest on, where nobody published a firm number:</p>"
-    return f"{about}<ul>{warnings}</ul><details><summary>{title}</summary><ul>{sources}</ul></details>"
+    weak = len(results.warnings)
+    about = (
+        f"<p>{weak} doubted numbers and assumptions stand behind more than 5 % of the picked design's energy or area; "
+        "they are listed below its pictures.</p>"
+        if weak
+        else "<p>No doubted number and no assumption stands behind more than 5 % of the picked design.</p>"
+    )
+    return f"{about}<details><summary>{title}</summary><ul>{sources}</ul></details>"
 
 
 def _record(results: StudyResults) -> str:
@@ -336,11 +248,3 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _bits(value: int | None) -> str:
     return "-" if value is None else str(value)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def _interval(ci95: tuple[float, float] | None) -> str:
-    return "-" if ci95 is None else f"{100 * ci95[0]:.1f} to {100 * ci95[1]:.1f}"

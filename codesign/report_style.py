@@ -10,7 +10,9 @@ h1{margin:0 0 8px;font-size:26px} h2{margin:30px 0 8px;font-size:19px;border-bot
 .cards{display:flex;flex-wrap:wrap;gap:12px;margin:14px 0}
 .card{flex:1 1 150px;padding:10px 14px;border:1px solid #ddd;border-radius:6px}
 .card span{display:block;color:#555;font-size:13px} .card b{font-size:20px;white-space:nowrap}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(370px,1fr));gap:10px}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,540px),1fr));gap:10px}
+.weak{margin:14px 0;padding:10px 16px;background:#fdf6e3;border-left:5px solid #E69F00;font-size:14px}
+.weak ul{margin:6px 0 0;padding-left:20px}
 .scroll{overflow-x:auto;max-height:640px}
 table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;border-bottom:1px solid #e5e5e5;text-align:left;vertical-align:top}

@@ -25,6 +25,16 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """Part of a design that one component stands for in one layer, per inference."""
+
+    layer: str
+    component: str
+    energy_fJ: float
+    area_um2: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DesignPoint:
     """One evaluated design.
 
@@ -36,6 +46,7 @@ class DesignPoint:
         rows, cols, adc_bits: the crossbar and its ADC.
         accuracy: share of right answers, None without data; ``ci95`` its 95 % interval, ``n`` its images.
         components, layers: energy and area by component and, with latency, by layer.
+        cells: energy and area by both; empty in results of versions that did not keep them.
         metrics: the whole record as ``spikeloop simulate --json`` prints it.
         on_front: no other design is better in every objective.
     """
@@ -64,6 +75,7 @@ class DesignPoint:
     metrics: Mapping[str, Any]
     on_front: bool
     picked: bool
+    cells: tuple[Cell, ...] = ()
 
     @property
     def hardware_key(self) -> tuple[int, int, int]:
@@ -142,6 +154,15 @@ def shares_of(metrics: Mapping[str, Any]) -> tuple[tuple[Share, ...], tuple[Shar
         for part in metrics["by_layer"]
     )
     return components, layers
+
+
+def cells_of(metrics: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Parts of a metrics record by layer and component, layers in network order."""
+    return tuple(
+        Cell(layer=layer["name"], component=name, energy_fJ=part["energy_fJ"], area_um2=part["area_um2"])
+        for layer in metrics["by_layer"]
+        for name, part in layer.get("by_component", {}).items()
+    )
 
 
 def read_results(folder: Path) -> StudyResults:
@@ -239,6 +260,7 @@ def _point(row: Row, *, on_front: bool, picked: bool) -> DesignPoint:
         metrics=metrics,
         on_front=on_front,
         picked=picked,
+        cells=cells_of(metrics),
     )
 
 

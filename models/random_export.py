@@ -66,6 +66,21 @@ def _with_bn_bits(network: Network, bn_bits: int) -> Network:
     return replace(network, nodes=tuple(widened(node) for node in network.nodes))
 
 
+def shape_network(
+    name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
+) -> Network:
+    """The network of ``random_network`` before its batch norms are calibrated: made in a second, hardly fires.
+
+    It is for costs under spikes of a given density: those depend on shapes and widths, which are the same.
+
+    Raises:
+        NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
+    """
+    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    notes = {"origin": f"untrained, random weights of seed {seed}, batch norm not calibrated: for costs only"}
+    return to_network(student, name, notes)
+
+
 def random_student(
     name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
 ) -> SpikingNet:
@@ -75,6 +90,15 @@ def random_student(
         NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
         SimulationError: a layer could not be brought to fire between 5 and 30 % of the time.
     """
+    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    generator = torch.Generator().manual_seed(seed)
+    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _N_IMAGES, generator))
+    return student
+
+
+def _untrained(
+    name: str, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int, n_timesteps: int
+) -> SpikingNet:
     # The largest of many random weights says little about the rest: scale by a percentile instead.
     quantisation = QuantisationSpec(
         weight_bits=weight_bits,
@@ -85,12 +109,9 @@ def random_student(
         weight_scale="percentile",
         weight_percentile=95.0,
     )
-    student = build_student(
+    return build_student(
         architecture(name), n_timesteps=n_timesteps, neuron=NeuronSpec(), quantisation=quantisation, seed=seed
     ).eval()
-    generator = torch.Generator().manual_seed(seed)
-    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _N_IMAGES, generator))
-    return student
 
 
 def uniform_codes(node: InputNode, n_timesteps: int, n_images: int, generator: torch.Generator) -> torch.Tensor:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from .cells.base import CellModel
 from .config import HardwareConfig
-from .cost.chip import Component
-from .cost.library import COMPONENTS, cost_library
+from .cost.library import COMPONENTS
 from .cost.provenance import citations, price_notes, weak_numbers
 from .cost.technology import Technology
 from .cycle.actions import ACTIONS
@@ -22,11 +21,11 @@ from .cycle.trace import Trace
 from .errors import SimulationError
 from .functional.activity import Activity
 from .mapping.tiles import MappedLayer, Mapping
+from .pricing import Bill, price_run
 from .program import UNIT_KINDS, Program
 from .usage import AdcUse, LifMetrics
 from .wires.config import WiresConfig
 
-FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
 
 #: Unit kind of the clock -> component whose busy cycles it counts.
@@ -72,13 +71,22 @@ class ComponentMetrics:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartMetrics:
+    """Share of one component in one layer: energy per inference (leakage included) and area."""
+
+    energy_fJ: float
+    area_um2: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LayerMetrics:
     """Share of one layer, or of what all layers share (``name`` = "shared").
 
     ``adc_lsb`` and ``adc_lsb_min`` are the largest and smallest lsb of its ADCs in unit-cell counts,
     ``clipped_fraction`` the share of conversions that clipped, ``clipped_worst`` that of its worst crossbar.
     ``cycles`` of "shared" are the input load and whatever passes between the layers' phases; ``dense_ops``
-    and ``sops`` of "shared" are 0, as are its ADC and density figures.
+    and ``sops`` of "shared" are 0, as are its ADC and density figures. ``by_component`` holds what each component
+    spends on the layer; components without a part in it are left out.
     """
 
     name: str
@@ -94,17 +102,18 @@ class LayerMetrics:
     clipped_fraction: float
     clipped_worst: float
     input_density: float
+    by_component: dict[str, PartMetrics]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
     """Everything that a design is judged by; energy, latency and area of one inference.
 
-    ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component`` and, each, in
-    ``by_layer``; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer the cycles
-    of the whole run were spent; it is empty if the path was not walked, and so is ``by_lif``
-    if spikes were drawn at random. Over several images all figures are means;
-    ``cycles``, ``sops`` and the busy cycles are rounded to whole numbers.
+    ``energy_fJ`` and ``area_um2`` are ``math.fsum`` of the parts in ``by_component``, of those in ``by_layer``, and of
+    all cells of the two; ``sum(cycles of by_layer) == cycles``. ``critical_path`` says at which unit of which layer
+    the cycles of the whole run were spent; it is empty if the path was not walked. ``by_lif`` is empty if spikes were
+    drawn at random. Over several images all figures are means; ``cycles``, ``sops`` and the busy cycles are rounded
+    to whole numbers.
     """
 
     network: str
@@ -163,29 +172,22 @@ def measure(
         SimulationError: a trace of another network, or without images.
     """
     _check_trace(trace, mapping, activity)
-    components = cost_library(mapping, hw, technology, program)
-    latency_ns = trace.latency_cycles * hw.cycle_ns
-    pipelined = hw.dataflow.order == "layer_pipelined"
-    interval_ns = trace.interval_cycles * hw.cycle_ns if pipelined else latency_ns
-    energy_fJ = _exact(_energy_matrix(components, trace, interval_ns, cell_read_fJ(activity, hw)))
-    area_um2 = _exact(np.stack([component.layer_area_um2 for component in components]))
-    by_component = _by_component(components, energy_fJ, area_um2, _busy_cycles(program, trace))
-    by_layer = _by_layer(mapping, activity, trace, energy_fJ, area_um2, adc_use)
+    bill = price_run(trace, mapping, hw, technology, program=program, activity=activity)
+    by_component = _by_component(bill, _busy_cycles(program, trace))
+    by_layer = _by_layer(mapping, activity, trace, bill, adc_use)
     dense_ops = sum(layer.dense_ops for layer in by_layer)
-    energy, area = math.fsum(energy_fJ.flat), math.fsum(area_um2.flat)
+    energy, area, interval_ns = bill.total_energy_fJ, bill.total_area_um2, bill.interval_ns
     tops = dense_ops / (interval_ns * 1000.0)
-    # fJ x ns x um2 = 1e-15 J x 1e-9 s x 1e-6 mm2
-    edap_J_s_mm2 = (energy * 1e-15) * (latency_ns * 1e-9) * (area * 1e-6)
     return Metrics(
         network=mapping.network.name,
         hardware=hw.name,
         seed=seed,
         accuracy=accuracy,
         energy_fJ=energy,
-        latency_ns=latency_ns,
+        latency_ns=bill.latency_ns,
         interval_ns=interval_ns,
         area_um2=area,
-        edap_J_s_mm2=edap_J_s_mm2,
+        edap_J_s_mm2=bill.edap_J_s_mm2,
         edap_interval_J_s_mm2=(energy * 1e-15) * (interval_ns * 1e-9) * (area * 1e-6),
         tops=tops,
         tops_per_W=dense_ops / energy * 1000.0,
@@ -197,15 +199,17 @@ def measure(
         by_layer=by_layer,
         by_lif=tuple(by_lif),
         critical_path=trace.path.bottlenecks() if trace.path is not None else (),
-        sources=(*citations(components, technology), *_device_sources(hw)),
+        sources=(*citations(bill.components, technology), *device_sources(hw)),
         warnings=(
-            *price_notes(components),
-            *weak_numbers(components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
+            *price_notes(bill.components),
+            *weak_numbers(
+                bill.components, [part.energy_fJ for part in by_component.values()], interval_ns, technology
+            ),
         ),
     )
 
 
-def _device_sources(hw: HardwareConfig) -> tuple[str, ...]:
+def device_sources(hw: HardwareConfig) -> tuple[str, ...]:
     """Where the numbers of cells and wires come from."""
     named = (("crossbar.cell", hw.crossbar.cell), ("crossbar.wires", hw.crossbar.wires))
     return tuple(f"{key}: {spec.source}" for key, spec in named if isinstance(spec, CellModel | WiresConfig))
@@ -284,47 +288,6 @@ def _check_trace(trace: Trace, mapping: Mapping, activity: Activity) -> None:
         )
 
 
-def cell_read_fJ(activity: Activity, hw: HardwareConfig) -> FloatArray:
-    """(layers,) energy of the driven cells of one inference as the functional run measured it; 0 where it did not.
-
-    Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
-    """
-    rounds = 1 if hw.adc.sample_and_hold else hw.adc.columns_per_adc
-    return np.array(
-        [
-            0.0 if layer.read_fJ is None else rounds * layer.read_fJ.sum() / activity.n_images
-            for layer in activity.layers
-        ]
-    )
-
-
-def _energy_matrix(
-    components: Sequence[Component], trace: Trace, interval_ns: float, cells_fJ: FloatArray
-) -> FloatArray:
-    """(components, layers + 1) energy of one inference: actions, cells that conduct, and leakage."""
-    leakage_uW = np.stack([component.layer_leakage_uW for component in components])
-    energy_fJ = leakage_uW * interval_ns  # uW x ns = fJ
-    for row, component in zip(energy_fJ, components, strict=True):
-        for action, per_count_fJ in component.action_fJ.items():
-            row[:-1] += trace.action_counts[action] * per_count_fJ / trace.n_images
-        if component.name == "crossbar":
-            row[:-1] += cells_fJ
-    return energy_fJ
-
-
-def _exact(cells: FloatArray) -> FloatArray:
-    """The cells on a grid so fine that no partial sum of them ever rounds.
-
-    Every cell becomes a multiple of 2^-51 of the total (rounded up to a power of two), so that rows, columns and
-    the whole add up to the very same double in any order; a cell moves by less than 5e-16 of the total.
-    """
-    total = float(cells.sum())
-    if total == 0.0:
-        return cells
-    quantum = math.ldexp(1.0, math.frexp(total)[1] - 51)
-    return np.asarray(np.rint(cells / quantum) * quantum)
-
-
 def _busy_cycles(program: Program, trace: Trace) -> dict[str, int]:
     """Busy lane cycles of one inference by component, rounded."""
     by_kind = np.bincount(program.unit_kind, weights=trace.busy, minlength=len(UNIT_KINDS))
@@ -334,34 +297,37 @@ def _busy_cycles(program: Program, trace: Trace) -> dict[str, int]:
     return {name: round(cycles) for name, cycles in busy.items()}
 
 
-def _by_component(
-    components: Sequence[Component], energy_fJ: FloatArray, area_um2: FloatArray, busy: dict[str, int]
-) -> dict[str, ComponentMetrics]:
+def _by_component(bill: Bill, busy: dict[str, int]) -> dict[str, ComponentMetrics]:
     return {
         component.name: ComponentMetrics(
-            energy_fJ=math.fsum(energy_fJ[i]),
-            area_um2=math.fsum(area_um2[i]),
+            energy_fJ=math.fsum(bill.energy_fJ[i]),
+            area_um2=math.fsum(bill.area_um2[i]),
             count=component.count,
             busy_cycles=busy[component.name],
         )
-        for i, component in enumerate(components)
+        for i, component in enumerate(bill.components)
+    }
+
+
+def _parts(bill: Bill, column: int) -> dict[str, PartMetrics]:
+    """What each component spends on one layer; components that have no part in it are left out."""
+    cells = zip(bill.components, bill.energy_fJ[:, column], bill.area_um2[:, column], strict=True)
+    return {
+        component.name: PartMetrics(energy_fJ=float(energy_fJ), area_um2=float(area_um2))
+        for component, energy_fJ, area_um2 in cells
+        if energy_fJ or area_um2
     }
 
 
 def _by_layer(
-    mapping: Mapping,
-    activity: Activity,
-    trace: Trace,
-    energy_fJ: FloatArray,
-    area_um2: FloatArray,
-    adc_use: Sequence[AdcUse],
+    mapping: Mapping, activity: Activity, trace: Trace, bill: Bill, adc_use: Sequence[AdcUse]
 ) -> tuple[LayerMetrics, ...]:
     cycles = _layer_cycles(trace)
     rows = [
         LayerMetrics(
             name=mapped.layer.name,
-            energy_fJ=math.fsum(energy_fJ[:, i]),
-            area_um2=math.fsum(area_um2[:, i]),
+            energy_fJ=math.fsum(bill.energy_fJ[:, i]),
+            area_um2=math.fsum(bill.area_um2[:, i]),
             cycles=cycles[i],
             n_crossbars=mapped.n_crossbars,
             n_tiles=len(mapped.tiles),
@@ -372,13 +338,14 @@ def _by_layer(
             clipped_fraction=adc_use[i].clipped_fraction,
             clipped_worst=adc_use[i].clipped_worst,
             input_density=_input_density(mapped, activity, i),
+            by_component=_parts(bill, i),
         )
         for i, mapped in enumerate(mapping.layers)
     ]
     shared = LayerMetrics(
         name="shared",
-        energy_fJ=math.fsum(energy_fJ[:, -1]),
-        area_um2=math.fsum(area_um2[:, -1]),
+        energy_fJ=math.fsum(bill.energy_fJ[:, -1]),
+        area_um2=math.fsum(bill.area_um2[:, -1]),
         cycles=cycles[-1],
         n_crossbars=0,
         n_tiles=0,
@@ -389,6 +356,7 @@ def _by_layer(
         clipped_fraction=0.0,
         clipped_worst=0.0,
         input_density=0.0,
+        by_component=_parts(bill, -1),
     )
     return (*rows, shared)
 

@@ -6,14 +6,14 @@ import dataclasses
 import itertools
 from typing import Any
 
-from spikeloop.codesign.results import DesignPoint, StudyResults, TrainingRow, shares_of
+from spikeloop.codesign.results import DesignPoint, StudyResults, TrainingRow, cells_of, shares_of
 
 _LAYERS = ("conv1", "conv2", "conv3", "classifier", "shared")
 _COMPONENTS = {
     "crossbar": 0.14,
     "adc": 0.38,
     "shift_add": 0.09,
-    "accumulator": 0.05,
+    "pe_accumulator": 0.05,
     "input_buffer": 0.08,
     "membrane_memory": 0.12,
     "neuron": 0.06,
@@ -62,7 +62,16 @@ def synthetic_metrics(weight: int, membrane: int, rows: int, adc: int, *, accura
             for name, part in _COMPONENTS.items()
         },
         "by_layer": [
-            {"name": name, "energy_fJ": energy * part, "area_um2": area * part, "cycles": count}
+            {
+                "name": name,
+                "energy_fJ": energy * part,
+                "area_um2": area * part,
+                "cycles": count,
+                "by_component": {
+                    component: {"energy_fJ": energy * part * own, "area_um2": area * part * own}
+                    for component, own in _COMPONENTS.items()
+                },
+            }
             for name, part, count in zip(_LAYERS, layer_share, layer_cycles, strict=True)
         ],
         "sources": ["spikesim2023"],
@@ -100,6 +109,7 @@ def synthetic_point(weight: int, membrane: int, rows: int, adc: int, *, with_acc
         metrics=metrics,
         on_front=False,
         picked=False,
+        cells=cells_of(metrics),
     )
 
 

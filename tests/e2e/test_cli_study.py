@@ -53,7 +53,7 @@ def test_demo_leaves_everything_that_it_promises(study: Path) -> None:
     names = {path.name for path in study.iterdir() if not path.name.startswith(".")}
     promised = {"study.yaml", "ledger.sqlite", "front.csv", "report.html", "figures", "timings.json"}
     assert promised | {"network.safetensors", "hardware.yaml"} <= names
-    assert len(list((study / "figures").glob("*.png"))) == 6
+    assert len(list((study / "figures").glob("*.png"))) == 9
     timings = json.loads((study / "timings.json").read_text())
     assert {stage: row["n"] for stage, row in timings["stages"].items()} == {
         "teacher": 1,

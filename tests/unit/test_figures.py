@@ -117,6 +117,9 @@ def test_every_figure_is_written_as_png_and_svg_with_units_on_its_axes(tmp_path:
         "accuracy_adc_bits",
         "energy_breakdown",
         "area_breakdown",
+        "area_treemap",
+        "energy_layers",
+        "area_layers",
         "latency_layers",
     ]
     labels = {
@@ -130,6 +133,9 @@ def test_every_figure_is_written_as_png_and_svg_with_units_on_its_axes(tmp_path:
         "accuracy_edap": "J s mm²",
         "energy_breakdown": "(nJ)",
         "area_breakdown": "(mm²)",
+        "area_treemap": "mm²",
+        "energy_layers": "(nJ)",
+        "area_layers": "(mm²)",
         "latency_layers": "(us)",
     }
     assert all(unit in labels[stem] for stem, unit in units.items())
@@ -145,7 +151,52 @@ def test_same_results_draw_the_same_bytes(tmp_path: Path) -> None:
 
 def test_study_without_data_has_cost_figures_only(tmp_path: Path) -> None:
     written = figures.draw_figures(synthetic_study(with_accuracy=False), tmp_path)
-    assert {path.stem for path in written} == {"energy_breakdown", "area_breakdown", "latency_layers"}
+    assert {path.stem for path in written} == {
+        "energy_breakdown",
+        "area_breakdown",
+        "area_treemap",
+        "energy_layers",
+        "area_layers",
+        "latency_layers",
+    }
+
+
+def test_results_without_cells_have_no_picture_of_cells(tmp_path: Path) -> None:
+    points = tuple(dataclasses.replace(point, cells=()) for point in STUDY.points)
+    written = figures.draw_figures(dataclasses.replace(STUDY, points=points), tmp_path)
+    stems = {path.stem for path in written}
+    assert "energy_breakdown" in stems
+    assert not stems & {"area_treemap", "energy_layers", "area_layers"}
+
+
+@pytest.mark.parametrize(("quantity", "field"), [("energy", "energy_fJ"), ("area", "area_um2")])
+def test_bars_of_layers_and_blocks_of_components_add_up_to_the_design(
+    quantity: figure_tables.Quantity, field: str
+) -> None:
+    picked = STUDY.picked
+    assert picked is not None
+    bars = figure_tables.layer_table(picked, quantity)
+    assert bars.bars == tuple(layer.name for layer in picked.layers)
+    for number, layer in enumerate(picked.layers):
+        own = math.fsum(values[number] for values in bars.values)
+        assert own == pytest.approx(getattr(layer, field) / 1e6, rel=1e-12)
+    tree = figure_tables.tree_table(picked, quantity)
+    whole = {part.name: getattr(part, field) / 1e6 for part in picked.components}
+    assert {part.name: part.value for part in tree.parts} == pytest.approx(whole, rel=1e-12)
+    values = [part.value for part in tree.parts]
+    assert values == sorted(values, reverse=True)
+    for part in tree.parts:
+        assert math.fsum(leaf.value for leaf in part.layers) == pytest.approx(part.value, rel=1e-12)
+    assert tree.total == pytest.approx(getattr(picked, field) / 1e6, rel=1e-12)
+
+
+def test_every_component_has_a_colour_of_its_own() -> None:
+    from spikeloop.simulator.cost.library import COMPONENTS
+
+    colours = [figure_tables.component_colour(name) for name in COMPONENTS]
+    assert len({*colours, figure_tables.OTHER_COLOUR, figures.GREY}) == len(COMPONENTS) + 2
+    every = figure_tables.COMPONENT_COLOURS.values()
+    assert len(set(every)) == len(every)
 
 
 def test_empty_study_draws_nothing(tmp_path: Path) -> None:
@@ -161,7 +212,7 @@ def test_long_front_is_thinned_but_keeps_both_ends_and_the_picked_design(tmp_pat
         for i in range(1, 41)
     ]
     study = dataclasses.replace(STUDY, points=tuple(points))
-    names = [p.name for p in figures._bar_points(study)]
+    names = [p.name for p in figures.bar_points(study)]
     assert len(names) <= 15
     assert {"d1", "d17", "d40"} <= set(names)
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 from cost_cases import TECHNOLOGY, mapped, small_design, small_network
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spikeloop.simulator.config import HardwareConfig
@@ -98,6 +98,13 @@ def test_parts_add_up_to_the_whole_exactly(loop, static, n_images):
         whole = getattr(m, field)
         assert math.fsum(getattr(part, field) for part in m.by_component.values()) == whole
         assert math.fsum(getattr(part, field) for part in m.by_layer) == whole
+        cells = [getattr(part, field) for layer in m.by_layer for part in layer.by_component.values()]
+        assert math.fsum(cells) == whole
+        for layer in m.by_layer:
+            assert math.fsum(getattr(part, field) for part in layer.by_component.values()) == getattr(layer, field)
+        for name, component in m.by_component.items():
+            own = [layer.by_component[name] for layer in m.by_layer if name in layer.by_component]
+            assert math.fsum(getattr(part, field) for part in own) == getattr(component, field)
     assert sum(layer.cycles for layer in m.by_layer) == m.cycles
     assert sum(layer.dense_ops for layer in m.by_layer) == m.dense_ops
     assert sum(layer.sops for layer in m.by_layer) == m.sops
@@ -108,12 +115,13 @@ def test_parts_add_up_to_the_whole_exactly(loop, static, n_images):
 @given(
     st.lists(st.lists(st.floats(0, 1e15), min_size=3, max_size=3), min_size=1, max_size=6),
 )
+@example([[0.0, 0.0, 2.0e-309]])
 @settings(max_examples=200, deadline=None)
 def test_any_cells_add_up_exactly_both_ways_and_hardly_move(cells):
-    from spikeloop.simulator.metrics import _exact
+    from spikeloop.simulator.pricing import exact_cells
 
     raw = np.array(cells)
-    grid = _exact(raw)
+    grid = exact_cells(raw)
     rows = math.fsum(math.fsum(row) for row in grid)
     columns = math.fsum(math.fsum(column) for column in grid.T)
     assert rows == columns == math.fsum(grid.flat) == float(grid.sum())

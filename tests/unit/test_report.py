@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from synthetic_study import synthetic_study
 
-from spikeloop.codesign.report import render_report, report_plots, write_report
+from spikeloop.codesign.report import render_report, write_report
+from spikeloop.codesign.report_plots import report_plots
 from spikeloop.codesign.results import StudyResults
 
 STUDY = synthetic_study()
@@ -116,6 +117,48 @@ def test_plot_of_the_front_is_a_step_line_over_a_log_axis() -> None:
     assert [trace["line"]["shape"] for trace in lines] == ["hv"]
     assert plot["layout"]["xaxis"]["type"] == "log"
     assert sum(len(t["x"]) for t in plot["data"] if t["mode"] == "markers") == len(STUDY.points) + 1
+
+
+def test_treemap_and_stacks_add_up_to_the_picked_design() -> None:
+    picked = STUDY.picked
+    assert picked is not None
+    plots = report_plots(STUDY)
+    tree = plots["tree"]["data"][0]
+    assert sum(tree["values"]) == pytest.approx(picked.area_um2 / 1e6, rel=1e-12)
+    assert len(set(tree["ids"])) == len(tree["ids"])
+    assert set(tree["parents"]) <= {"", *tree["ids"]}
+    for name, whole in (("energy", picked.energy_fJ), ("area", picked.area_um2)):
+        assert sum(sum(trace["x"]) for trace in plots[name]["data"]) == pytest.approx(whole / 1e6, rel=1e-12)
+    front = {f"{p.name} (picked)" if p.picked else p.name: p.energy_fJ / 1e6 for p in STUDY.front}
+    shown = plots["front_energy"]["data"][0]["y"]
+    for number, bar in enumerate(shown):
+        own = sum(trace["x"][number] for trace in plots["front_energy"]["data"])
+        assert own == pytest.approx(front[bar], rel=1e-12)
+
+
+def test_component_has_the_same_colour_in_every_plot() -> None:
+    plots = report_plots(STUDY)
+    tree = plots["tree"]["data"][0]
+    colours = dict(zip(tree["ids"], tree["marker"]["colors"], strict=True))
+    for name in ("energy", "front_area"):
+        for trace in plots[name]["data"]:
+            if trace["name"] in ("adc", "crossbar", "noc"):
+                assert trace["marker"]["color"] == colours[trace["name"]]
+
+
+def test_results_without_cells_still_make_a_page() -> None:
+    points = tuple(dataclasses.replace(point, cells=()) for point in STUDY.points)
+    plots = report_plots(dataclasses.replace(STUDY, points=points))
+    assert {"edap", "latency", "front_energy", "front_area"} == set(plots)
+
+
+def test_weak_numbers_stand_below_the_pictures_or_are_said_to_be_none(page: _Page) -> None:
+    text = " ".join(page.texts)
+    assert "How far to trust these pictures." in text
+    assert text.count("adc: energy per conversion scaled from 65 nm") == 1
+    clean = render_report(dataclasses.replace(STUDY, warnings=()))
+    assert "How far to trust these pictures." not in clean
+    assert "No doubted number and no assumption" in clean
 
 
 def test_same_results_give_the_same_bytes_without_a_clock(tmp_path: Path, html: str) -> None:

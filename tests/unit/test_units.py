@@ -39,6 +39,7 @@ DIMENSIONLESS = {
     "nonzero",  # analytic: share of inputs that are not zero
     "inside",  # analytic: share of a window that lies on the map
     "density",
+    "factor",  # Sensitivity: by which numbers are divided and multiplied
     "action_counts",  # expected by the analytic mode
     "ci95",  # shares
     "value",  # Accuracy: a share; Entry: its unit ends the name of the field that holds the entry
@@ -114,6 +115,7 @@ def _records() -> list[type]:
 def test_the_walk_finds_the_records():
     names = {cls.__name__ for cls in _records()}
     assert {"HardwareConfig", "Technology", "CimFit", "Metrics", "LayerMetrics", "Component", "CostRow"} <= names
+    assert {"PartMetrics", "Bill", "Figures", "Swing", "Sensitivity"} <= names
     assert _float_fields(next(cls for cls in _records() if cls.__name__ == "Component")) == [
         "layer_area_um2",
         "layer_leakage_uW",
