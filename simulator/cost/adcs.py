@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from .circuits import converter_fF, switched_fJ
+from .circuits import converter_area_um2, converter_fF, switched_fJ
 from .entries import Sourced
 
 
@@ -96,7 +96,7 @@ class CimFit(AdcFit):
         node_ratio = site.node_nm / self.node_nm
         energy_fJ = switched_fJ(converter_fF(b, self.linear_fF, self.power_fF), vdd_V)
         energy_fJ *= node_ratio**self.node_energy_exponent
-        area_um2 = self.area_um2 * 10.0 ** (self.area_decade_ratio * b) * 2.0**b * node_ratio**self.node_area_exponent
+        area_um2 = converter_area_um2(b, self.area_um2, self.area_decade_ratio) * node_ratio**self.node_area_exponent
         return AdcPrice(float(energy_fJ), float(area_um2), b * (self.bit_ns + self.row_ns * site.rows))
 
 

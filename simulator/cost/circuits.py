@@ -29,9 +29,9 @@ def converter_fF(bits: float, linear_fF: float, power_fF: float) -> float:
     return float(linear_fF * bits + power_fF * 4.0**bits)
 
 
-def converter_area_um2(bits: int, decade: float, decade_ratio: float) -> float:
-    """Area of an ADC at the node of the fit: 10^(decade_ratio b + decade) 2^b.
+def converter_area_um2(bits: int, area_um2: float, decade_ratio: float) -> float:
+    """Area of an ADC at the node of the fit: A0 10^(decade_ratio b) 2^b.
 
-    Source: ZigZag-IMC, aimc_cost_model.py, A = 10^(-0.0369 b + 1.206) 2^b.
+    Source: ZigZag-IMC, aimc_cost_model.py, A = 10^(1.206 - 0.0369 b) 2^b.
     """
-    return float(10.0 ** (decade_ratio * bits + decade) * 2.0**bits)
+    return float(area_um2 * 10.0 ** (decade_ratio * bits) * 2.0**bits)

@@ -111,7 +111,7 @@ def macro_cost(macro: MacroConfig, point: OperatingPoint, calibration: Calibrati
 def macro_area(macro: MacroConfig, calibration: Calibration | None = None) -> dict[str, float]:
     """Area in um2 of ``cell``, ``adc`` and, where the macro has them, ``driver`` and ``adder``, all banks together."""
     adc = macro.adc
-    one_um2 = circuits.converter_area_um2(adc.area_bits, adc.area_decade.value, adc.area_decade_ratio)
+    one_um2 = circuits.converter_area_um2(adc.area_bits, adc.area_um2.value, adc.area_decade_ratio)
     areas = {
         "cell": macro.stored * macro.area.cell_um2.value,
         "adc": adc.count * one_um2 * adc.area_node_ratio.value,

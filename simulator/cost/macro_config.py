@@ -79,6 +79,7 @@ class Converter(Spec):
         conversions: conversions of one plane (``conversion``) or phase (``charge_step``).
         bits: width; None takes the output bits of the operating point.
         area_bits: width for which they are built.
+        area_um2, area_decade_ratio: A0 and c of the area A0 10^(c b) 2^b at the node of the fit.
         area_node_ratio: area at the macro's node over that at the node of the fit.
     """
 
@@ -89,7 +90,7 @@ class Converter(Spec):
     linear_fF: Entry
     power_fF: Entry
     area_bits: int = Field(ge=1, le=14)
-    area_decade: Entry
+    area_um2: Entry
     area_decade_ratio: float = Field(ge=-1, le=1)
     area_node_ratio: Entry
 

@@ -52,7 +52,7 @@ def small(**changes):
             "linear_fF": entry(10),
             "power_fF": entry(0.5),
             "area_bits": 3,
-            "area_decade": entry(1),
+            "area_um2": entry(10),
             "area_decade_ratio": 0.0,
             "area_node_ratio": entry(0.5),
         },

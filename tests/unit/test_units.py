@@ -58,6 +58,8 @@ DIMENSIONLESS = {
     "rows",  # SramTable: its columns are named in its docstring
     "area_ratio",
     "energy_ratio",
+    "pulses",  # ValueStatistics: mean count of a plane
+    "charges",  # the same, weighted by the stored code
 }
 
 #: Last part of a name that says that there is no unit.
