@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .chip import Chip, Component, distinct
-from .technology import Technology
+from .sizes import LayerSizes
+from .technology import LogicPrices, Technology
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -80,10 +82,34 @@ def multiplier_ns(technology: Technology, bits: int) -> float | None:
     return technology.delay_ns(logic.multiplier_ns) * bits / logic.reference_bits
 
 
+class LogicEnergies(NamedTuple):
+    """(layers,) energies of logic that no field of a design moves."""
+
+    add_fJ: FloatArray
+    norm_fJ: FloatArray
+    update_fJ: FloatArray
+    residual_fJ: FloatArray
+    pool_fJ: FloatArray
+
+
+@lru_cache(maxsize=256)
+def _energies(sizes: LayerSizes, logic: LogicPrices) -> LogicEnergies:
+    """Worked out once for each mapping and technology: a sweep prices one mapping with many designs."""
+    sum_bits = np.where(sizes.bn_bits > 0, sizes.psum_bits + sizes.bn_bits, 0)
+    lane_fJ: FloatArray = sizes.neuron_adds * logic.adder_fJ + sizes.fires * logic.comparator_fJ
+    return LogicEnergies(
+        add_fJ=sizes.psum_bits * (logic.adder_fJ + logic.register_fJ),
+        norm_fJ=sizes.bn_bits * sizes.psum_bits * logic.multiplier_fJ + sum_bits * logic.adder_fJ,
+        update_fJ=sizes.neuron_bits * lane_fJ,
+        residual_fJ=sizes.residual_bits * logic.adder_fJ,
+        pool_fJ=sizes.pool_bits * logic.adder_fJ,
+    )
+
+
 def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
     """Shift-add behind the ADCs, counters of driven wordlines, and the accumulators of PEs and tiles."""
     technology, work, tile = chip.technology, chip.work, chip.hw.tile
-    logic = technology.logic_prices
+    logic, sizes = technology.logic_prices, work.sizes
     widest_code = int(work.code_bits.max())
     yield digital.component(
         "shift_add",
@@ -95,7 +121,7 @@ def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
         area=("logic.shift_add_area_um2",),
     )
     row_bits = chip.hw.crossbar.rows.bit_length()
-    counters = chip.n_crossbars if work.counts_inputs.any() else 0
+    counters = chip.n_crossbars if sizes.widest.counts_inputs else 0
     yield digital.component(
         "spike_counter",
         count=counters,
@@ -105,8 +131,8 @@ def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
         energy=("logic.counter_fJ",),
         area=("logic.counter_area_um2",),
     )
-    widest = int(work.psum_bits.max())
-    add_fJ = work.psum_bits * (logic.adder_fJ + logic.register_fJ)
+    widest = sizes.widest.psum_bits
+    add_fJ = _energies(sizes, logic).add_fJ
     add_um2 = widest * (logic.adder_um2 + logic.register_um2)
     # A PE of one crossbar has nothing to add.
     adders = work.n_tiles * tile.pes_per_tile * tile.pe_accumulator_lanes if tile.crossbars_per_pe > 1 else 0
@@ -129,49 +155,46 @@ def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
 
 def neurons(chip: Chip, digital: Digital) -> Iterable[Component]:
     """Batch norm, neuron, residual and pooling lanes."""
-    technology, work = chip.technology, chip.work
-    logic = technology.logic_prices
-    lanes = work.n_tiles * chip.hw.neuron.lanes
+    technology, sizes = chip.technology, chip.work.sizes
+    logic, widest = technology.logic_prices, sizes.widest
+    lanes = sizes.n_tiles * chip.hw.neuron.lanes
     yield _batch_norm(chip, digital, lanes)
-    bits, adds = work.neuron_bits, work.neuron_adds
-    compared = bits * work.fires
-    area_um2 = int(bits.max()) * int(adds.max()) * logic.adder_um2 + int(compared.max()) * logic.comparator_um2
+    energies = _energies(sizes, logic)
+    area_um2 = widest.neuron_bits * widest.neuron_adds * logic.adder_um2
+    area_um2 += widest.compared_bits * logic.comparator_um2
     yield digital.component(
         "neuron",
         count=lanes,
         area_um2=lanes * area_um2,
-        action_fJ={"neuron_update": bits * adds * logic.adder_fJ + compared * logic.comparator_fJ},
+        action_fJ={"neuron_update": energies.update_fJ},
         formula="lanes x (leak, integrate and soft-reset adders + comparator) of membrane + guard + 2 bits",
         energy=(_ADDER[0], "logic.comparator_fJ"),
         area=(_ADDER[1], "logic.comparator_area_um2"),
-        latency_ns=adder_ns(technology, int(bits.max())),
+        latency_ns=adder_ns(technology, widest.neuron_bits),
     )
-    for name, action, widths, what in (
-        ("residual_adder", "residual_add", work.residual_bits, "the residual stream; none if no layer adds"),
-        ("pooling", "pool_add", work.pool_bits, "the pooled sum; none if no layer pools"),
+    for name, action, add_fJ, bits, what in (
+        ("residual_adder", "residual_add", energies.residual_fJ, widest.residual_bits, "residual stream"),
+        ("pooling", "pool_add", energies.pool_fJ, widest.pool_bits, "pooled sum"),
     ):
-        widest = int(widths.max())
-        count = lanes if widest else 0
+        count = lanes if bits else 0
         yield digital.component(
             name,
             count=count,
-            area_um2=count * widest * logic.adder_um2,
-            action_fJ={action: widths * logic.adder_fJ},
-            formula=f"lanes x adder of {what}",
+            area_um2=count * bits * logic.adder_um2,
+            action_fJ={action: add_fJ},
+            formula=f"lanes x adder of the {what}; none if no layer has one",
             energy=_ADDER[:1],
             area=_ADDER[1:],
-            latency_ns=adder_ns(technology, widest) if count else None,
+            latency_ns=adder_ns(technology, bits) if count else None,
         )
 
 
 def _batch_norm(chip: Chip, digital: Digital, lanes: int) -> Component:
-    technology, work = chip.technology, chip.work
-    logic, memory = technology.logic_prices, chip.memories["bn"]
-    bits = work.bn_bits
-    sum_bits = np.where(bits > 0, work.psum_bits + bits, 0)
-    compute_fJ = bits * work.psum_bits * logic.multiplier_fJ + sum_bits * logic.adder_fJ
-    products = int((bits * work.psum_bits).max())
-    area_um2 = lanes * (products * logic.multiplier_um2 + int(sum_bits.max()) * logic.adder_um2)
+    technology, sizes = chip.technology, chip.work.sizes
+    logic, memory, widest = technology.logic_prices, chip.memories["bn"], sizes.widest
+    bits = sizes.bn_bits
+    compute_fJ = _energies(sizes, logic).norm_fJ
+    area_um2 = lanes * (widest.products * logic.multiplier_um2 + widest.norm_bits * logic.adder_um2)
     energy = ("logic.multiplier_fJ", _ADDER[0])
     area = ("logic.multiplier_area_um2", _ADDER[1])
     digital.add(area_um2=area_um2, action_fJ={"bn_update": compute_fJ}, energy=energy, area=area)
@@ -180,15 +203,15 @@ def _batch_norm(chip: Chip, digital: Digital, lanes: int) -> Component:
     leaks = technology.keys(("logic.leakage_uW_per_um2", *area))
     return Component(
         name="batch_norm",
-        count=lanes if int(bits.max()) else 0,
-        layer_area_um2=layer_area_um2 + np.append(memory.area_um2, 0.0),
-        layer_leakage_uW=layer_area_um2 * chip.leakage_uW_per_um2 + np.append(memory.leakage_uW, 0.0),
+        count=lanes if widest.bn_bits else 0,
+        layer_area_um2=layer_area_um2 + memory.area_um2,
+        layer_leakage_uW=layer_area_um2 * chip.leakage_uW_per_um2 + memory.leakage_uW,
         action_fJ={"bn_update": compute_fJ + 2 * bits * memory.read_fJ},
         formula="lanes x (multiplier bn_bits x sum + adder of both) + SRAM of 2 bn_bits a channel (and step)",
         action_keys=distinct((*technology.keys(energy), *held_by)),
         leakage_keys=distinct((*leaks, *held_by)),
         area_keys=distinct((*technology.keys(area), *held_by)),
-        latency_ns=multiplier_ns(technology, max(int(bits.max()), int(work.psum_bits.max()))),
+        latency_ns=multiplier_ns(technology, max(widest.bn_bits, widest.psum_bits)),
         notes=chip.memory_notes(memory),
     )
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HardwareConfig
-from .sram import Macros
 from .technology import Technology
 from .workload import MEMORIES, Workload
 
@@ -57,9 +56,8 @@ class Component:
         return float(self.layer_leakage_uW.sum())
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Memory:
-    """Memories of one kind, a row of ``Chip.memories``: (layers,) each."""
+class Memory(NamedTuple):
+    """Memories of one kind: energies (layers,), area and leakage (layers + 1,), the last shared by all."""
 
     read_fJ: FloatArray
     write_fJ: FloatArray
@@ -68,6 +66,11 @@ class Memory:
     access_ns: float
     in_registers: bool
     in_macros: bool
+
+    @property
+    def exists(self) -> bool:
+        """Whether any layer has one."""
+        return self.in_registers or self.in_macros
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,13 +95,18 @@ class Chip:
     @cached_property
     def shares(self) -> FloatArray:
         """(layers + 1,) share of the tiles that each layer's PEs take; the last is idle PEs."""
-        slots = self.work.n_tiles * self.hw.tile.pes_per_tile
-        return np.append(self.work.n_pes, slots - int(self.work.n_pes.sum())) / slots
+        slots, n_pes = self.work.n_tiles * self.hw.tile.pes_per_tile, self.work.sizes.n_pes
+        shares = np.empty(n_pes.size + 1)
+        shares[:-1] = n_pes / slots
+        shares[-1] = (slots - int(n_pes.sum())) / slots
+        return shares
 
     @cached_property
     def shared(self) -> FloatArray:
         """(layers + 1,) all of it shared."""
-        return np.append(np.zeros(self.work.n_layers), 1.0)
+        shared = np.zeros(self.work.n_layers + 1)
+        shared[-1] = 1.0
+        return shared
 
     @cached_property
     def leakage_uW_per_um2(self) -> float:
@@ -107,7 +115,11 @@ class Chip:
 
     def everywhere(self, value: float) -> FloatArray:
         """(layers,) the same value."""
-        return np.full(self.work.n_layers, value)
+        return self._ones * value
+
+    @cached_property
+    def _ones(self) -> FloatArray:
+        return np.ones(self.work.n_layers)
 
     def logic(
         self,
@@ -143,10 +155,30 @@ class Chip:
 
     @cached_property
     def memories(self) -> dict[str, Memory]:
-        """Every memory of every layer, by kind (``workload.MEMORIES``), and the global buffer as ``global``."""
-        macros = self.technology.macros.price(self.work.macro_bits, self.work.word_bits(self.hw))
-        held = self.work.memory_bits / np.maximum(self.work.macro_bits, 1)
-        return {name: _memory(macros, row, held[row]) for row, name in enumerate(MEMORIES)}
+        """Every memory of every layer, by kind (``workload.MEMORIES``)."""
+        work = self.work
+        macros = self.technology.macros.price(work.macro_bits, work.word_bits(self.hw))
+        copies = work.memory_bits / np.maximum(work.macro_bits, 1)
+        placed = np.zeros((2, len(MEMORIES), work.n_layers + 1))
+        placed[0, :, :-1], placed[1, :, :-1] = macros.area_um2 * copies, macros.leakage_uW * copies
+        # One global buffer stands in every column of its row.
+        placed[:, -1, -1] = placed[:, -1, 0]
+        placed[:, -1, :-1] = 0.0
+        access_ns: list[float] = macros.access_ns.max(axis=1).tolist()
+        registers: list[bool] = np.any(macros.in_registers, axis=1).tolist()
+        whole: list[bool] = np.any(macros.in_macros, axis=1).tolist()
+        return {
+            name: Memory(
+                macros.read_fJ[i],
+                macros.write_fJ[i],
+                placed[0, i],
+                placed[1, i],
+                access_ns[i],
+                registers[i],
+                whole[i],
+            )
+            for i, name in enumerate(MEMORIES)
+        }
 
     def memory(
         self,
@@ -157,7 +189,6 @@ class Chip:
         reads: str | None,
         writes: tuple[str, ...],
         formula: str,
-        shared: bool = False,
     ) -> Component:
         """Component of SRAM macros."""
         memory = self.memories[kind]
@@ -165,19 +196,11 @@ class Chip:
         if reads is not None:
             actions[reads] = memory.read_fJ
         keys = self.memory_keys(memory)
-        area_um2, leakage_uW = memory.area_um2, memory.leakage_uW
-        if shared:
-            # One memory for all layers stands in every column.
-            area_um2, leakage_uW = area_um2[:1], leakage_uW[:1]
-            nothing = np.zeros(self.work.n_layers)
-            area_um2, leakage_uW = np.append(nothing, area_um2), np.append(nothing, leakage_uW)
-        else:
-            area_um2, leakage_uW = np.append(area_um2, 0.0), np.append(leakage_uW, 0.0)
         return Component(
             name=name,
             count=count,
-            layer_area_um2=area_um2,
-            layer_leakage_uW=leakage_uW,
+            layer_area_um2=memory.area_um2,
+            layer_leakage_uW=memory.leakage_uW,
             action_fJ=actions,
             formula=formula,
             action_keys=keys,
@@ -203,19 +226,6 @@ class Chip:
             f"sram: the table has no {self.technology.node_nm:g} nm; macros are scaled from {from_nm:g} nm as logic "
             "(an assumption)",
         )
-
-
-def _memory(macros: Macros, row: int, held: FloatArray) -> Memory:
-    in_registers = macros.in_registers[row]
-    return Memory(
-        read_fJ=macros.read_fJ[row],
-        write_fJ=macros.write_fJ[row],
-        area_um2=macros.area_um2[row] * held,
-        leakage_uW=macros.leakage_uW[row] * held,
-        access_ns=float(macros.access_ns[row].max()),
-        in_registers=bool(in_registers.any()),
-        in_macros=bool(((macros.area_um2[row] > 0) & ~in_registers).any()),
-    )
 
 
 def distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..cells.base import CellModel
 from . import components as c
 from .chip import Chip, Component
 from .technology import CellNumbers
@@ -40,7 +41,7 @@ def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
     # Cells that conduct are not priced: the functional run adds up the energy of those that were driven.
     priced = crossbar.is_ideal
     energy = _energy_fields(cell) if priced else ()
-    read_fJ = rounds * c.cell_read_fJ(technology, cell) * c.cell_code_factor(cell, chip.work.code_share)
+    read_fJ = rounds * c.cell_read_fJ(technology, cell) * c.cell_code_factor(cell, chip.work.sizes.code_share)
     area_um2 = cells * c.cell_area_um2(technology, cell) * chip.shares
     leakage_uW = 0.0 if cell.leakage_uW is None else cell.leakage_uW.value
     notes: tuple[str, ...] = ()
@@ -60,9 +61,17 @@ def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
         action_keys=tuple(key if "." in key else f"cells.{name}.{key}" for key in energy),
         leakage_keys=() if cell.leakage_uW is None else (f"cells.{name}.leakage_uW",),
         area_keys=(f"cells.{name}.{_area_field(cell)}",),
-        latency_ns=None if cell.read_time_ns is None else cell.read_time_ns.value,
+        latency_ns=_read_ns(chip, cell),
         notes=notes,
     )
+
+
+def _read_ns(chip: Chip, cell: CellNumbers) -> float | None:
+    """Length of a read pulse: the device's own, else that of the technology's cell."""
+    device = chip.hw.crossbar.cell
+    if isinstance(device, CellModel):
+        return device.read_time_ns
+    return None if cell.read_time_ns is None else cell.read_time_ns.value
 
 
 def _area_field(cell: CellNumbers) -> str:

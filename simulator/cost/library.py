@@ -12,6 +12,7 @@ from .chip import Chip, Component
 from .columns import array, columns
 from .storage import memories
 from .technology import Technology
+from .timing import checked
 from .transport import off_chip, transport
 from .workload import Workload, workload_of
 
@@ -69,4 +70,4 @@ def price_workload(work: Workload, hw: HardwareConfig, technology: Technology) -
     in_tiles.append(control(chip, digital))
     built: Iterable[Component] = (*in_tiles, *transport(chip, in_tiles), *off_chip(chip))
     by_name = {component.name: component for component in built}
-    return tuple(by_name[name] for name in COMPONENTS)
+    return tuple(checked(by_name[name], hw) for name in COMPONENTS)

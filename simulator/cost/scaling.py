@@ -149,7 +149,10 @@ class Scaler:
 
     def node_area_ratio(self, node_nm: float) -> float:
         """Area of logic here over that at another node."""
-        return self._area(node_nm) / self._area(self._node_nm)
+        key = ("area", node_nm, None)
+        if key not in self._known:
+            self._known[key] = self._area(node_nm) / self._area(self._node_nm)
+        return self._known[key]
 
     def _ratio(self, what: str, entry: Entry, of: Callable[[float, float], float]) -> float:
         key = (what, entry.node_nm, entry.vdd_V)

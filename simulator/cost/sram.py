@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from .scaling import Scaler
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
+
+#: Sets of memories whose prices are remembered.
+_KNOWN_MAX = 256
 
 #: Columns of a table behind node, capacity and word.
 QUANTITIES = ("read_fJ", "write_fJ", "access_ns", "area_um2", "leakage_uW")
@@ -76,12 +79,11 @@ class SramNumbers(Spec):
         return value
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Macros:
+class Macros(NamedTuple):
     """Memories, each of the same shape as the capacities that were asked for; 0 where a memory has no bits.
 
     ``read_fJ`` and ``write_fJ`` are of one bit of a word, area and leakage of the whole memory; ``in_registers`` says
-    which memories are too small for a macro.
+    which memories are too small for a macro, ``in_macros`` which are macros.
     """
 
     read_fJ: FloatArray
@@ -90,6 +92,7 @@ class Macros:
     area_um2: FloatArray
     leakage_uW: FloatArray
     in_registers: NDArray[np.bool_]
+    in_macros: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,57 +121,73 @@ class SramMacros:
         if nearest != node_nm:
             self.scaled_from_nm = nearest
             values = values + _logic_factors(scaler, nearest)[:, None, None]
-        # Cells as (capacity segment, word segment, quantity) corners make one gather enough.
-        self._values = np.ascontiguousarray(np.moveaxis(values, 0, -1))
+        v = np.moveaxis(values, 0, -1)
+        # c0 + c1 x + c2 y + c3 x y of every patch, so that one gather is enough.
+        along_x, along_y = v[1:, :-1] - v[:-1, :-1], v[:-1, 1:] - v[:-1, :-1]
+        twist = v[1:, 1:] - v[1:, :-1] - along_y
+        self._patches = np.stack([v[:-1, :-1], along_x, along_y, twist], axis=2)
         self._log_capacity, self._log_word = np.log(self._capacity), np.log(self._word)
         self._register = register
+        self._known: dict[tuple[bytes, bytes], Macros] = {}
 
     def price(self, capacity_bits: IntArray, word_bits: IntArray) -> Macros:
         """Macros of a capacity each, accessed by words.
 
         Args:
             capacity_bits: of each memory; 0 where there is none.
-            word_bits: broadcastable; words longer than the memory are as long as the memory.
+            word_bits: of each memory; words longer than the memory are as long as the memory.
         """
-        capacity = np.asarray(capacity_bits, dtype=np.float64)
-        held = np.maximum(capacity, 1.0)
-        word = np.minimum(np.broadcast_to(np.asarray(word_bits, dtype=np.float64), capacity.shape), held)
+        # Most knobs of a sweep leave the memories alone.
+        key = (capacity_bits.tobytes(), word_bits.tobytes())
+        if key not in self._known:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[key] = self._price(capacity_bits, word_bits)
+        return self._known[key]
+
+    def _price(self, capacity_bits: IntArray, word_bits: IntArray) -> Macros:
+        there = capacity_bits > 0
+        # Only memories that exist are interpolated: many layers lack many of them.
+        held = capacity_bits[there].astype(np.float64)
+        word = np.minimum(word_bits[there], held)
         beside = np.ceil(word / self._word[-1])
-        stacked = np.ceil(held / (beside * self._capacity[-1]))
-        macros = beside * stacked
+        macros = beside * np.ceil(held / (beside * self._capacity[-1]))
         values = np.exp(self._interpolate(held / macros, word / beside))
-        read, write, access_ns, area, leakage = np.moveaxis(values, -1, 0)
-        area, leakage = area * macros, leakage * macros
-        bit = self._register
-        small = (held < self._capacity[0]) & (held * bit.area_um2 < area)
-        there = capacity > 0
-
-        def chosen(macro: FloatArray, register: FloatArray | float) -> FloatArray:
-            return np.where(small, register, macro) * there
-
+        values[:, :2] *= (beside / word)[:, None]
+        values[:, 3:] *= macros[:, None]
+        small = (held < self._capacity[0]) & (held * self._register.area_um2 < values[:, 3])
+        if small.any():
+            bit = self._register
+            values[small] = np.outer(held[small], (0.0, 0.0, 0.0, bit.area_um2, bit.leakage_uW))
+            values[small, :2] = bit.access_fJ
+        placed = np.zeros((len(QUANTITIES), *capacity_bits.shape))
+        placed[:, there] = values.T
+        in_registers = np.zeros_like(there)
+        in_registers[there] = small
+        read_fJ, write_fJ, access_ns, area_um2, leakage_uW = placed
         return Macros(
-            read_fJ=chosen(read * beside / word, bit.access_fJ),
-            write_fJ=chosen(write * beside / word, bit.access_fJ),
-            access_ns=chosen(access_ns, 0.0),
-            area_um2=chosen(area, held * bit.area_um2),
-            leakage_uW=chosen(leakage, held * bit.leakage_uW),
-            in_registers=small & there,
+            read_fJ=read_fJ,
+            write_fJ=write_fJ,
+            access_ns=access_ns,
+            area_um2=area_um2,
+            leakage_uW=leakage_uW,
+            in_registers=in_registers,
+            in_macros=there & ~in_registers,
         )
 
     def _interpolate(self, capacity_bits: FloatArray, word_bits: FloatArray) -> FloatArray:
         i, x = _segment(self._log_capacity, np.log(capacity_bits))
         j, y = _segment(self._log_word, np.log(word_bits))
-        x, y = x[..., None], y[..., None]
-        v = self._values
-        low = (1 - y) * v[i, j] + y * v[i, j + 1]
-        high = (1 - y) * v[i + 1, j] + y * v[i + 1, j + 1]
-        return np.asarray((1 - x) * low + x * high)
+        weights = np.empty((*x.shape, 1, 4))
+        weights[..., 0, 0], weights[..., 0, 1], weights[..., 0, 2], weights[..., 0, 3] = 1.0, x, y, x * y
+        return np.asarray((weights @ self._patches[i, j])[..., 0, :])
 
 
 def _segment(axis: FloatArray, at: FloatArray) -> tuple[IntArray, FloatArray]:
     """Segment of each value and its position inside, 0 to 1; values outside sit at the ends."""
-    i = np.clip(np.searchsorted(axis, at, side="right") - 1, 0, axis.size - 2)
-    return i, np.clip((at - axis[i]) / (axis[i + 1] - axis[i]), 0.0, 1.0)
+    i = np.minimum(np.maximum(np.searchsorted(axis, at, side="right") - 1, 0), axis.size - 2)
+    share = (at - axis[i]) / (axis[i + 1] - axis[i])
+    return i, np.minimum(np.maximum(share, 0.0), 1.0)
 
 
 def _grid(table: SramTable) -> tuple[FloatArray, Sequence[float], FloatArray, FloatArray]:

@@ -24,7 +24,7 @@ def memories(chip: Chip, digital: Digital) -> Iterable[Component]:
     yield chip.memory(
         "current_memory",
         kind="current",
-        count=work.n_tiles * banks if chip.memories["current"].area_um2.any() else 0,
+        count=work.n_tiles * banks if chip.memories["current"].exists else 0,
         reads="current_read_bits",
         writes=("current_write_bits",),
         formula="sums of a direct-coded layer, held for the next steps (timestep_major); SRAM by capacity of a bank",
@@ -32,7 +32,7 @@ def memories(chip: Chip, digital: Digital) -> Iterable[Component]:
     yield chip.memory(
         "residual_memory",
         kind="residual",
-        count=work.n_tiles * banks if chip.memories["residual"].area_um2.any() else 0,
+        count=work.n_tiles * banks if chip.memories["residual"].exists else 0,
         reads="residual_read_bits",
         writes=("residual_write_bits",),
         formula="residual values that wait for their add: a step's map (all steps' in layer_major), or the slots of "
@@ -65,7 +65,7 @@ def _membrane_memory(chip: Chip, digital: Digital) -> Component:
     return digital.component(
         "membrane_memory",
         count=lanes,
-        area_um2=lanes * int(work.register_bits.max()) * logic.register_um2,
+        area_um2=lanes * work.sizes.widest.register_bits * logic.register_um2,
         action_fJ={"membrane_register_bits": chip.everywhere(logic.register_fJ)},
         formula="lanes x registers of membrane_bits and a held sum (layer_major)",
         energy=("logic.register_fJ_per_bit",),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from . import components as c
 from .chip import Chip, Component
@@ -12,7 +13,7 @@ from .technology import FloorPlanBus, PublishedBus
 
 def transport(chip: Chip, in_tiles: Sequence[Component]) -> Iterable[Component]:
     """Bus of the tile and mesh between tiles; wires are as long as the floor plan of ``in_tiles`` says."""
-    tile_um2 = math.fsum(component.area_um2 for component in in_tiles) / chip.work.n_tiles
+    tile_um2 = float(np.sum([component.layer_area_um2 for component in in_tiles])) / chip.work.n_tiles
     bus = _tile_bus(chip, tile_um2)
     yield bus
     router_um2 = c.router_area_um2(chip.technology, chip.hw.noc.flit_bits)
@@ -43,7 +44,7 @@ def _tile_bus(chip: Chip, tile_um2: float) -> Component:
         "tile_bus",
         count=work.n_tiles,
         area_um2=work.n_tiles * area_um2,
-        action_fJ={"input_buffer_read_bits": chip.everywhere(bit_fJ), "tile_add": work.psum_bits * bit_fJ},
+        action_fJ={"input_buffer_read_bits": chip.everywhere(bit_fJ), "tile_add": work.sizes.psum_bits * bit_fJ},
         formula=formula,
         energy=energy,
         area=area,
@@ -112,9 +113,8 @@ def off_chip(chip: Chip) -> Iterable[Component]:
     yield chip.memory(
         "global_buffer",
         kind="global",
-        count=int(chip.memories["global"].area_um2.any()),
+        count=int(chip.memories["global"].exists),
         reads="global_buffer_read_bits",
         writes=("input_load_bits",),
         formula="global_buffer.slots images (or steps, unless the input is static); SRAM, bus_bits a word",
-        shared=True,
     )

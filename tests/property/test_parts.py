@@ -36,7 +36,8 @@ def test_parts_equal_the_whole_on_every_shipped_design(network, preset):
     evaluation = run(network, preset)
     for field in ("energy_fJ", "area_um2"):
         check_sums(evaluation.metrics, field)
-    check_column_mux(evaluation, preset)
+    if load_hardware(preset).technology == TECHNOLOGY.name:  # other files state the multiplexer at other nodes
+        check_column_mux(evaluation, preset)
 
 
 def run(network: str, preset: str) -> Evaluation:

@@ -78,7 +78,7 @@ def test_adc_outside_its_fit_is_refused_or_extrapolated_with_a_warning():
     assert price.conversion_fJ > c.adc_price(TECHNOLOGY, hw)[0].conversion_fJ
     assert warning == "adc.sar is extrapolated: got an ADC of 13 bits, the fit holds for 1 to 11"
     row = next(row for row in cost_table(wide, allowed) if row.component == "adc")
-    assert row.notes == (warning,)
+    assert row.notes[0] == warning
 
 
 def test_architecture_that_the_technology_lacks_is_refused():
