@@ -11,6 +11,8 @@ _MARKS = (
     ("accelerator", ("crossbar", "adc", "tile", "noc")),
     ("study", ("space", "objectives", "tied", "images")),
     ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
+    ("scaling table", ("nodes", "flavour")),
+    ("memory table", ("rows", "energy_error_ratio", "leakage_error_ratio")),
     ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
 )
 
@@ -70,10 +72,26 @@ def _describe_yaml(path: Path) -> str:
 
         training = load_training_config(str(path))
         return f"{path}: valid training file of a {training.role}: network {training.network}, data {training.dataset}"
+    if kind in ("scaling table", "memory table"):
+        return _describe_table(path, kind)
     from spikeloop.simulator.cost.technology import load_technology
 
     technology = load_technology(str(path))
     return f"{path}: valid technology '{technology.name}'"
+
+
+def _describe_table(path: Path, kind: str) -> str:
+    from spikeloop.simulator.cost.scaling import ScalingTable
+    from spikeloop.simulator.cost.sram import SramTable
+    from spikeloop.simulator.spec import validate_spec
+    from spikeloop.simulator.strict_yaml import read_yaml
+
+    raw = read_yaml(path)
+    if kind == "scaling table":
+        scaling = validate_spec(ScalingTable, raw, where=str(path))
+        return f"{path}: valid scaling table '{scaling.name}' of {len(scaling.nodes)} nodes and kinds of transistors"
+    memories = validate_spec(SramTable, raw, where=str(path))
+    return f"{path}: valid memory table '{memories.name}' of {len(memories.rows)} macros"
 
 
 def _describe_accelerator(path: Path) -> str:
