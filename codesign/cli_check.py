@@ -13,6 +13,8 @@ _MARKS = (
     ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
     ("macro", ("coding", "operations", "columns", "stored", "input_line", "cell")),
     ("calibration", ("energy", "area")),
+    ("scaling table", ("nodes", "flavour")),
+    ("memory table", ("rows", "energy_error_ratio", "leakage_error_ratio")),
     ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
     ("SpikeSim input", ("in_ch_list", "out_ch_list", "in_dim_list", "out_dim_list", "xbar_size", "clk_freq")),
 )
@@ -81,6 +83,8 @@ def _describe_yaml(path: Path) -> str:
         return f"{path}: valid input of 'compat spikesim', {len(layers)} layers"
     if kind in ("macro", "calibration"):
         return _describe_macro(path, kind)
+    if kind in ("scaling table", "memory table"):
+        return _describe_table(path, kind)
     from spikeloop.simulator.cost.technology import load_technology
 
     technology = load_technology(str(path))
@@ -97,6 +101,20 @@ def _describe_macro(path: Path, kind: str) -> str:
     return (
         f"{path}: valid macro '{macro.name}', {macro.inputs} inputs x {macro.columns} columns at {macro.node_nm:g} nm"
     )
+
+
+def _describe_table(path: Path, kind: str) -> str:
+    from spikeloop.simulator.cost.scaling import ScalingTable
+    from spikeloop.simulator.cost.sram import SramTable
+    from spikeloop.simulator.spec import validate_spec
+    from spikeloop.simulator.strict_yaml import read_yaml
+
+    raw = read_yaml(path)
+    if kind == "scaling table":
+        scaling = validate_spec(ScalingTable, raw, where=str(path))
+        return f"{path}: valid scaling table '{scaling.name}' of {len(scaling.nodes)} nodes and kinds of transistors"
+    memories = validate_spec(SramTable, raw, where=str(path))
+    return f"{path}: valid memory table '{memories.name}' of {len(memories.rows)} macros"
 
 
 def _describe_accelerator(path: Path) -> str:

@@ -108,8 +108,7 @@ def _energies(sizes: LayerSizes, logic: LogicPrices) -> LogicEnergies:
 
 def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
     """Shift-add behind the ADCs, counters of driven wordlines, and the accumulators of PEs and tiles."""
-    technology, work, tile = chip.technology, chip.work, chip.hw.tile
-    logic, sizes = technology.logic_prices, work.sizes
+    work, logic, sizes = chip.work, chip.technology.logic_prices, chip.work.sizes
     widest_code = int(work.code_bits.max())
     yield digital.component(
         "shift_add",
@@ -131,6 +130,12 @@ def sums(chip: Chip, digital: Digital) -> Iterable[Component]:
         energy=("logic.counter_fJ",),
         area=("logic.counter_area_um2",),
     )
+    yield from _accumulators(chip, digital)
+
+
+def _accumulators(chip: Chip, digital: Digital) -> Iterable[Component]:
+    technology, work, tile = chip.technology, chip.work, chip.hw.tile
+    logic, sizes = technology.logic_prices, work.sizes
     widest = sizes.widest.psum_bits
     add_fJ = _energies(sizes, logic).add_fJ
     add_um2 = widest * (logic.adder_um2 + logic.register_um2)

@@ -20,6 +20,9 @@ from .scaling import Scaler
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
 
+#: The slope of the two smallest macros goes on down to a macro this many times smaller.
+BELOW = 8.0
+
 #: Sets of memories whose prices are remembered.
 _KNOWN_MAX = 256
 
@@ -109,7 +112,8 @@ class SramMacros:
 
     Between two capacities or words every quantity follows a power law (bilinear in the logarithms), between two nodes
     too. A word wider than the table's widest is several macros side by side, a memory larger than the largest several
-    macros. A memory smaller than the smallest macro is that macro, or registers if those take less area.
+    macros. Below the smallest macro the slope of the nearest two goes on down to an eighth of it; a memory smaller than
+    that is such a macro, or registers if those take less area.
     """
 
     def __init__(self, numbers: SramNumbers, scaler: Scaler, *, node_nm: float, register: RegisterBit) -> None:
@@ -176,18 +180,18 @@ class SramMacros:
         )
 
     def _interpolate(self, capacity_bits: FloatArray, word_bits: FloatArray) -> FloatArray:
-        i, x = _segment(self._log_capacity, np.log(capacity_bits))
-        j, y = _segment(self._log_word, np.log(word_bits))
+        i, x = _segment(self._log_capacity, np.log(np.maximum(capacity_bits, self._capacity[0] / BELOW)), inside=False)
+        j, y = _segment(self._log_word, np.log(word_bits), inside=True)
         weights = np.empty((*x.shape, 1, 4))
         weights[..., 0, 0], weights[..., 0, 1], weights[..., 0, 2], weights[..., 0, 3] = 1.0, x, y, x * y
         return np.asarray((weights @ self._patches[i, j])[..., 0, :])
 
 
-def _segment(axis: FloatArray, at: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Segment of each value and its position inside, 0 to 1; values outside sit at the ends."""
+def _segment(axis: FloatArray, at: FloatArray, *, inside: bool) -> tuple[IntArray, FloatArray]:
+    """Segment of each value and its position there, 0 to 1; ``inside``: values outside the axis sit at its ends."""
     i = np.minimum(np.maximum(np.searchsorted(axis, at, side="right") - 1, 0), axis.size - 2)
     share = (at - axis[i]) / (axis[i + 1] - axis[i])
-    return i, np.minimum(np.maximum(share, 0.0), 1.0)
+    return i, np.minimum(np.maximum(share, 0.0), 1.0) if inside else share
 
 
 def _grid(table: SramTable) -> tuple[FloatArray, Sequence[float], FloatArray, FloatArray]:

@@ -103,6 +103,43 @@ def test_wrong_design_is_refused(
     assert all(word in sentence for word in (*words, *(() if "rram_66nm" in new else ("hw.yaml",))))
 
 
+PRICES = shipped_files("technology")["rram_65nm"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\nnode_nm: 65\n", "\nnode_nm: 5\n", ("prices.yaml", "node_nm=5", "7 to 130 nm")),
+        (
+            "{value: 1.0, source: spikeloop assumption",
+            "{value: 1.8, source: spikeloop assumption",
+            ("vdd_V=1.8", "1.32 V"),
+        ),
+        ("  register_fJ_per_bit:", "  register_fJ:", ("prices.yaml", "logic.register_fJ", "register_fJ_per_bit")),
+        ("column_mux:", "column_muxes:", ("prices.yaml", "column_muxes", "unknown field", "column_mux")),
+        ("    fit: cim", "    fit: cims", ("prices.yaml", "adc.sar.fit", "cims", "survey")),
+        ("    bits_max: 11", "    bits_max: 4", ("adc.sar", "an ADC of 5 bits", "1 to 4", "extrapolate: true")),
+        ("table: cacti7_lstp", "table: cacti7", ("prices.yaml", "sram.table", "cacti7_lstp")),
+    ],
+)
+def test_wrong_technology_is_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str], old: str, new: str, words: tuple[str, ...]
+) -> None:
+    (folder / "hw.yaml").write_text(_replaced(HARDWARE, "technology: rram_65nm", "technology: prices.yaml"))
+    (folder / "prices.yaml").write_text(_replaced(PRICES, old, new))
+    sentence = _refused(folder, capfd, "simulate", "net.safetensors", "--hw", "hw.yaml", "--density", "0.1")
+    assert all(word in sentence for word in words), sentence
+
+
+def test_extrapolated_adc_is_priced_and_named_in_the_report(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    narrow = _replaced(PRICES, "    bits_max: 11", "    bits_max: 4")
+    (folder / "prices.yaml").write_text(_replaced(narrow, "\nnode_nm: 65\n", "\nnode_nm: 65\nextrapolate: true\n"))
+    (folder / "hw.yaml").write_text(_replaced(HARDWARE, "technology: rram_65nm", "technology: prices.yaml"))
+    assert main(("simulate", "net.safetensors", "--hw", "hw.yaml", "--density", "0.1", "--json")) == 0
+    warnings = json.loads(capfd.readouterr().out)["warnings"]
+    assert "adc.sar is extrapolated: got an ADC of 5 bits, the fit holds for 1 to 4" in warnings
+
+
 def test_truncated_network_is_refused(folder: Path, capfd: pytest.CaptureFixture[str], network_bytes: bytes) -> None:
     for length in (0, 7, 100, len(network_bytes) // 2, len(network_bytes) - 1):
         (folder / "net.safetensors").write_bytes(network_bytes[:length])

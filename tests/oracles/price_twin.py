@@ -71,7 +71,10 @@ class Table:
         word = min(word, capacity)
         beside = math.ceil(word / words[-1])
         copies = beside * math.ceil(capacity / (beside * sizes[-1]))
-        i, x = place(sizes, capacity / copies)
+        # Below the smallest macro its slope goes on down to an eighth of it.
+        each = max(capacity / copies, sizes[0] / 8)
+        i, x = place(sizes, each)
+        x = math.log(each / sizes[0]) / math.log(sizes[1] / sizes[0]) if each < sizes[0] else x
         j, y = place(words, word / beside)
         corner = lambda di, dj, q: math.log(self.macros[self.node, sizes[i + di], words[j + dj]][q])  # noqa: E731
         value = lambda q: math.exp(  # noqa: E731

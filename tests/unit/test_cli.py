@@ -15,6 +15,7 @@ from spikeloop.codesign import cli, cli_output
 from spikeloop.codesign.cli_study import exit_code, progress_display
 from spikeloop.codesign.explore import ProgressEvent, StudySummary
 from spikeloop.codesign.run_record import read_record, run_record, write_record
+from spikeloop.simulator.config import shipped_files
 from spikeloop.simulator.errors import INPUT_ERRORS, SimulationError, StudyError
 
 COMMANDS = ("demo", "train", "export", "simulate", "explore", "report", "cost", "check")
@@ -189,6 +190,16 @@ def test_cost_json_has_every_component_with_its_sources(capfd: pytest.CaptureFix
     assert rows["adc"]["area_um2"] > 0
     assert all(row["sources"] for row in rows.values() if row["area_um2"] or any(row["energy_fJ"].values()))
     assert rows["adc"]["latency_ns"] > 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("scaling", "valid scaling table"), ("memories", "of 140 macros"), ("technology", "valid technology")],
+)
+def test_check_knows_the_tables_of_technologies(folder: str, words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for path in shipped_files(folder).values():
+        assert cli.main(["check", str(path)]) == 0
+        assert words in capfd.readouterr().out
 
 
 def test_cost_comparison_states_its_ratios(capfd: pytest.CaptureFixture[str]) -> None:

@@ -252,7 +252,7 @@ def test_held_currents_exist_for_direct_coding_with_several_steps_only():
 
 
 def test_membrane_memory_is_neurons_times_bits_in_timestep_major():
-    """16 x 36 neurons in the banks of two homes; four macros of CACTI's smallest size hold 1024 to 4096 bits each."""
+    """16 x 36 neurons in two banks of each of two homes."""
     for bits, macro_bits in ((2, 288), (5, 720), (8, 1152)):
         held = SMALL.macros.price(np.array([macro_bits]), np.array([64]))
         priced = prices(small_network(membrane_bits=bits), technology=SMALL)["membrane_memory"]

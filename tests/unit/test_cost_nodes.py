@@ -145,8 +145,8 @@ def test_published_adc_holds_for_its_width_alone():
 def test_kind_of_transistors_moves_the_logic():
     """Aladdin's adder (210 fJ, 40 nm) at 22 nm and 0.8 V with low-power transistors, worked by hand.
 
-    22 nm lies ln(32/22)/ln(32/20) = 0.7972 of the way from 32 to 20 nm: 0.4569^0.2028 x 0.1249^0.7972 = 0.1624. 40 nm at its
-    nominal 1.1^0.6545 x 1.0^0.3455 = 1.0644 V: 1.1410^0.6545 x 0.7213^0.3455 = 0.9738. The ratio is 0.1668.
+    22 nm lies ln(32/22)/ln(32/20) = 0.7972 of the way from 32 to 20 nm: 0.4569^0.2028 x 0.1249^0.7972 = 0.1624.
+    40 nm at its nominal 1.1^0.6545 x 1.0^0.3455 = 1.0644 V: 1.1410^0.6545 x 0.7213^0.3455 = 0.9738. Ratio 0.1668.
     """
     fields = edge_22().model_dump(mode="json", exclude_none=True)
     assert 32 * Technology(**fields).logic_prices.adder_fJ == pytest.approx(210 * 0.1668, rel=1e-3)
