@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from spikeloop.simulator.errors import ConfigError, NetworkError, StudyError
-
-#: Top-level keys that only one kind of YAML file has.
-_MARKS = (
-    ("accelerator", ("crossbar", "adc", "tile", "noc")),
-    ("study", ("space", "objectives", "tied", "images")),
-    ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
-    ("macro", ("coding", "operations", "columns", "stored", "input_line", "cell")),
-    ("calibration", ("energy", "area")),
-    ("scaling table", ("nodes", "flavour")),
-    ("memory table", ("rows", "energy_error_ratio", "leakage_error_ratio")),
-    ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
-    ("SpikeSim input", ("in_ch_list", "out_ch_list", "in_dim_list", "out_dim_list", "xbar_size", "clk_freq")),
-)
 
 
 def describe(path: Path) -> str:
@@ -37,8 +26,8 @@ def describe(path: Path) -> str:
     if path.suffix == ".nir":
         raise NetworkError(f"{path}: NIR files are not read in this version; export to .safetensors")
     raise ConfigError(
-        f"{path}: ends in '{path.suffix}'; allowed: .safetensors (network), .yaml (accelerator, technology, study, "
-        "training) or a study folder"
+        f"{path}: ends in '{path.suffix}'; allowed: .safetensors (network), .yaml (accelerator, technology, device, "
+        "study, training and others) or a study folder"
     )
 
 
@@ -53,89 +42,6 @@ def _describe_network(path: Path) -> str:
         f"{path}: valid network '{network.name}', {len(weights)} weight layers of {', '.join(map(str, bits))} bits, "
         f"{network.n_timesteps} time steps, input {network.input.shape}, {network.n_classes} classes"
     )
-
-
-def _describe_yaml(path: Path) -> str:
-    from spikeloop.simulator.strict_yaml import read_yaml
-
-    keys = set(read_yaml(path))
-    score = {kind: len(keys.intersection(marks)) for kind, marks in _MARKS}
-    kind = max(score, key=lambda name: score[name])
-    if score[kind] == 0:
-        raise ConfigError(
-            f"{path}: keys {', '.join(sorted(keys)[:5]) or '(none)'} fit no file of spikeloop; it reads accelerators "
-            "(crossbar, adc), technologies, macros (coding), calibrations, studies (space) and training files (role, "
-            "epochs)"
-        )
-    if kind == "accelerator":
-        return _describe_accelerator(path)
-    if kind == "study":
-        return _describe_study(path)
-    if kind == "training file":
-        from spikeloop.distill.config import load_training_config
-
-        training = load_training_config(str(path))
-        return f"{path}: valid training file of a {training.role}: network {training.network}, data {training.dataset}"
-    if kind == "SpikeSim input":
-        from spikeloop.simulator.compat.spikesim_input import load_spikesim_input
-
-        layers = load_spikesim_input(str(path)).in_ch_list
-        return f"{path}: valid input of 'compat spikesim', {len(layers)} layers"
-    if kind in ("macro", "calibration"):
-        return _describe_macro(path, kind)
-    if kind in ("scaling table", "memory table"):
-        return _describe_table(path, kind)
-    from spikeloop.simulator.cost.technology import load_technology
-
-    technology = load_technology(str(path))
-    return f"{path}: valid technology '{technology.name}'"
-
-
-def _describe_macro(path: Path, kind: str) -> str:
-    from spikeloop.simulator.cost.macro_config import load_calibration, load_macro
-
-    if kind == "calibration":
-        calibration = load_calibration(str(path))
-        return f"{path}: valid calibration '{calibration.name}', factors of {', '.join(calibration.energy)}"
-    macro = load_macro(str(path))
-    return (
-        f"{path}: valid macro '{macro.name}', {macro.inputs} inputs x {macro.columns} columns at {macro.node_nm:g} nm"
-    )
-
-
-def _describe_table(path: Path, kind: str) -> str:
-    from spikeloop.simulator.cost.scaling import ScalingTable
-    from spikeloop.simulator.cost.sram import SramTable
-    from spikeloop.simulator.spec import validate_spec
-    from spikeloop.simulator.strict_yaml import read_yaml
-
-    raw = read_yaml(path)
-    if kind == "scaling table":
-        scaling = validate_spec(ScalingTable, raw, where=str(path))
-        return f"{path}: valid scaling table '{scaling.name}' of {len(scaling.nodes)} nodes and kinds of transistors"
-    memories = validate_spec(SramTable, raw, where=str(path))
-    return f"{path}: valid memory table '{memories.name}' of {len(memories.rows)} macros"
-
-
-def _describe_accelerator(path: Path) -> str:
-    from spikeloop.simulator.config import load_hardware
-    from spikeloop.simulator.cost.technology import load_technology
-
-    hw = load_hardware(str(path))
-    load_technology(hw.technology)
-    return (
-        f"{path}: valid accelerator '{hw.name}', {hw.crossbar.rows} x {hw.crossbar.cols} cells of "
-        f"{hw.crossbar.cell_bits} bit, {hw.adc_bits}-bit ADC, technology {hw.technology}"
-    )
-
-
-def _describe_study(path: Path) -> str:
-    from .space import compile_space
-    from .study import load_study
-
-    study = load_study(str(path))
-    space = compile_space(study)
-    return f"{path}: valid study '{study.name}', {space.n_points} points over {', '.join(a.name for a in space.axes)}"
 
 
 def _describe_folder(path: Path) -> str:
@@ -156,3 +62,120 @@ def _describe_folder(path: Path) -> str:
         rows = ledger.rows()
     good = sum(row.status == "ok" for row in rows)
     return f"{path}: valid study folder of '{study.name}', {len(rows)} points in the ledger, {good} with a result"
+
+
+def _describe_yaml(path: Path) -> str:
+    from spikeloop.simulator.strict_yaml import read_yaml
+
+    keys = set(read_yaml(path))
+    kind = max(_KINDS, key=lambda kind: len(keys.intersection(kind.marks)))
+    if not keys.intersection(kind.marks):
+        raise ConfigError(
+            f"{path}: keys {', '.join(sorted(keys)[:5]) or '(none)'} fit no file of spikeloop; it reads "
+            + ", ".join(f"{kind.name} ({kind.marks[0]})" for kind in _KINDS)
+        )
+    return f"{path}: valid {kind.name} {kind.describe(path)}"
+
+
+def _accelerator(path: Path) -> str:
+    from spikeloop.simulator.config import load_hardware
+    from spikeloop.simulator.cost.technology import load_technology
+
+    hw = load_hardware(str(path))
+    load_technology(hw.technology)
+    return (
+        f"'{hw.name}', {hw.crossbar.rows} x {hw.crossbar.cols} cells of {hw.crossbar.cell_bits} bit, "
+        f"{hw.adc_bits}-bit ADC, technology {hw.technology}"
+    )
+
+
+def _device(path: Path) -> str:
+    from spikeloop.simulator.cells.base import CellModel
+    from spikeloop.simulator.cells.presets import load_cell
+
+    cell = load_cell({"preset": str(path)})
+    assert isinstance(cell, CellModel)  # a device file has conductances
+    return f"of kind '{cell.kind}', {cell.conductance_min_uS:g} to {cell.conductance_max_uS:g} uS"
+
+
+def _technology(path: Path) -> str:
+    from spikeloop.simulator.cost.technology import load_technology
+
+    technology = load_technology(str(path))
+    return f"'{technology.name}', {technology.node_nm:g} nm"
+
+
+def _study(path: Path) -> str:
+    from .space import compile_space
+    from .study import load_study
+
+    study = load_study(str(path))
+    space = compile_space(study)
+    return f"'{study.name}', {space.n_points} points over {', '.join(a.name for a in space.axes)}"
+
+
+def _training(path: Path) -> str:
+    from spikeloop.distill.config import load_training_config
+
+    training = load_training_config(str(path))
+    return f"of a {training.role}: network {training.network}, data {training.dataset}"
+
+
+def _macro(path: Path) -> str:
+    from spikeloop.simulator.cost.macro_config import load_macro
+
+    macro = load_macro(str(path))
+    return f"'{macro.name}', {macro.inputs} inputs x {macro.columns} columns at {macro.node_nm:g} nm"
+
+
+def _calibration(path: Path) -> str:
+    from spikeloop.simulator.cost.macro_config import load_calibration
+
+    calibration = load_calibration(str(path))
+    return f"'{calibration.name}', factors of {', '.join(calibration.energy)}"
+
+
+def _scaling(path: Path) -> str:
+    from spikeloop.simulator.cost.scaling import ScalingTable
+    from spikeloop.simulator.spec import validate_spec
+    from spikeloop.simulator.strict_yaml import read_yaml
+
+    scaling = validate_spec(ScalingTable, read_yaml(path), where=str(path))
+    return f"'{scaling.name}' of {len(scaling.nodes)} nodes and kinds of transistors"
+
+
+def _memories(path: Path) -> str:
+    from spikeloop.simulator.cost.sram import SramTable
+    from spikeloop.simulator.spec import validate_spec
+    from spikeloop.simulator.strict_yaml import read_yaml
+
+    memories = validate_spec(SramTable, read_yaml(path), where=str(path))
+    return f"'{memories.name}' of {len(memories.rows)} macros"
+
+
+def _spikesim(path: Path) -> str:
+    from spikeloop.simulator.compat.spikesim_input import load_spikesim_input
+
+    return f"of 'compat spikesim', {len(load_spikesim_input(str(path)).in_ch_list)} layers"
+
+
+class _Kind(NamedTuple):
+    """Kind of YAML file: top-level keys that only it has, and what to say of a valid one."""
+
+    name: str
+    marks: tuple[str, ...]
+    describe: Callable[[Path], str]
+
+
+_KINDS = (
+    _Kind("accelerator", ("crossbar", "adc", "tile", "noc"), _accelerator),
+    _Kind("study", ("space", "objectives", "tied", "images"), _study),
+    _Kind("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr"), _training),
+    _Kind("device", ("conductance_max_uS", "conductance_min_uS", "read_voltage_V", "read_time_ns", "levels"), _device),
+    _Kind("macro", ("coding", "operations", "columns", "stored", "input_line", "cell"), _macro),
+    _Kind("calibration", ("energy", "area"), _calibration),
+    _Kind("scaling table", ("nodes", "flavour"), _scaling),
+    _Kind("memory table", ("rows", "energy_error_ratio", "leakage_error_ratio"), _memories),
+    _Kind("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources"), _technology),
+    _Kind("input", ("in_ch_list", "out_ch_list", "in_dim_list", "out_dim_list", "xbar_size", "clk_freq"), _spikesim),
+)
