@@ -177,6 +177,9 @@ def _download(name: str, source: SourceSet, file: SourceFile, target: Path, say:
         Path(scratch).replace(target)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            reason = f"HTTP {error.code} {error.reason}"
+            error.close()
         raise DownloadError(f"{name}: {file.url} cannot be fetched ({reason}); {by_hand}") from None
     finally:
         Path(scratch).unlink(missing_ok=True)

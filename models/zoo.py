@@ -157,12 +157,12 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         for plan in (
             _DEMO,
             _FASHION,
-            _NMNIST,
             _VGG9,
             _ms_resnet("ms_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
             _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
             _ms_resnet("ms_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
             _sew_resnet("sew_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
+            _NMNIST,
         )
     }
 )
