@@ -11,6 +11,7 @@ _MARKS = (
     ("accelerator", ("crossbar", "adc", "tile", "noc")),
     ("study", ("space", "objectives", "tied", "images")),
     ("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr")),
+    ("camera", ("sensor_px", "saccade_us", "contrast_threshold", "dark_level")),
     ("technology", ("supply", "logic", "sram", "wordline", "column_mux", "node_nm", "sources")),
 )
 
@@ -33,7 +34,7 @@ def describe(path: Path) -> str:
         raise NetworkError(f"{path}: NIR files are not read in this version; export to .safetensors")
     raise ConfigError(
         f"{path}: ends in '{path.suffix}'; allowed: .safetensors (network), .yaml (accelerator, technology, study, "
-        "training) or a study folder"
+        "training, camera) or a study folder"
     )
 
 
@@ -70,6 +71,11 @@ def _describe_yaml(path: Path) -> str:
 
         training = load_training_config(str(path))
         return f"{path}: valid training file of a {training.role}: network {training.network}, data {training.dataset}"
+    if kind == "camera":
+        from spikeloop.distill.event_camera import load_camera
+
+        camera = load_camera(str(path))
+        return f"{path}: valid simulated event camera of {camera.sensor_px}x{camera.sensor_px} pixels"
     from spikeloop.simulator.cost.technology import load_technology
 
     technology = load_technology(str(path))

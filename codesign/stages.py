@@ -311,6 +311,9 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     teacher = load_checkpoint(Path(job.teacher_folder)).net
     result = train_student(config, _dataset(job.dataset), teacher)
     save_checkpoint(folder, result)
-    network = to_network(result.net, config.network, {"dataset": job.dataset, "student": job.key})
+    notes = {"dataset": job.dataset, "student": job.key}
+    if not result.net.plan.input.static:
+        notes["frames"] = config.frames
+    network = to_network(result.net, config.network, notes)
     save_network(network, folder / NETWORK_FILE)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
