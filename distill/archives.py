@@ -17,6 +17,8 @@ from spikeloop.simulator.errors import DatasetError
 #: Largest member and most members of an archive that is unpacked; the sets known here stay far below.
 MAX_MEMBER_BYTES = 2**31
 MAX_MEMBERS = 2_000_000
+#: Most bytes of all members together.
+MAX_TOTAL_BYTES = 2**37
 
 
 def refuse_unsafe(name: str, where: Path) -> None:
@@ -41,12 +43,14 @@ def unpack(archive: Path, folder: Path) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{archive.name}.") as scratch:
-        count = 0
+        count, total = 0, 0
         try:
-            for name, stream in _members(archive):
-                count += 1
-                if count > MAX_MEMBERS:
-                    raise DatasetError(f"{archive}: has more than {MAX_MEMBERS} members; it is not unpacked")
+            for name, size, stream in _members(archive):
+                count, total = count + 1, total + size
+                if count > MAX_MEMBERS or total > MAX_TOTAL_BYTES:
+                    raise DatasetError(
+                        f"{archive}: has more than {MAX_MEMBERS} members or {MAX_TOTAL_BYTES} bytes; it is not unpacked"
+                    )
                 target = Path(scratch) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with stream, target.open("wb") as out:
@@ -60,8 +64,8 @@ def unpack(archive: Path, folder: Path) -> int:
     return count
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name, content) of the plain files, after the checks of name, kind and size."""
+def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """(name, length, content) of the plain files, after the checks of name, kind and size."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():
@@ -69,7 +73,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 # The upper 16 bits hold the Unix mode: 0o12 in its top digits is a link.
                 _refuse_special(entry.external_attr >> 28 == 0o12, entry.filename, entry.file_size, archive)
                 if not entry.is_dir():
-                    yield entry.filename, packed.open(entry)
+                    yield entry.filename, entry.file_size, packed.open(entry)
         return
     with closing(tarfile.open(archive)) as tape:
         for member in tape:
@@ -77,7 +81,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             _refuse_special(not (member.isfile() or member.isdir()), member.name, member.size, archive)
             content = tape.extractfile(member) if member.isfile() else None
             if content is not None:
-                yield member.name, content
+                yield member.name, member.size, content
 
 
 def _refuse_special(special: bool, name: str, size: int, archive: Path) -> None:

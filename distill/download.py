@@ -101,9 +101,17 @@ def load_sources(name_or_path: str = "sources") -> dict[str, SourceSet]:
 def is_there(source: SourceSet, root: Path) -> bool:
     """Whether the data set lies below ``root``, whole or not."""
     folder = root / source.folder
-    if source.inside:
-        return all((folder / Path(file.name).stem).is_dir() for file in source.files)
-    return folder.is_dir() and any(folder.iterdir())
+    if source.packed and not source.inside:
+        return folder.is_dir() and any(folder.iterdir())
+    return all(
+        _lies_open(source, file, root) or (not source.packed and (folder / file.name).is_file())
+        for file in source.files
+    )
+
+
+def _lies_open(source: SourceSet, file: SourceFile, root: Path) -> bool:
+    """Whether what a file holds lies in the folder of the set under the file's name without its last suffix."""
+    return (root / source.folder / Path(file.name).stem).exists()
 
 
 def fetch(name: str, source: SourceSet, root: Path, say: Say) -> None:
@@ -119,7 +127,7 @@ def fetch(name: str, source: SourceSet, root: Path, say: Say) -> None:
     home = source.home(root)
     for file in source.files:
         target = home / file.name
-        if source.inside and (root / source.folder / Path(file.name).stem).is_dir():
+        if _lies_open(source, file, root):
             continue
         ours = not target.is_file()
         if ours:

@@ -65,6 +65,13 @@ def test_a_damaged_set_is_found(root, capfd):
     assert "1 recordings of 60000 published: a subset" in capfd.readouterr().out
 
 
+def test_check_knows_a_camera(capfd):
+    from spikeloop.simulator.config import shipped_files
+
+    assert main(["check", str(shipped_files("cameras")["saccades_34"])]) == 0
+    assert "valid simulated event camera of 34x34 pixels" in capfd.readouterr().out
+
+
 def test_digits_need_no_files(root, capfd):
     assert main(["data", "digits"]) == 0
     assert "1197 images" in capfd.readouterr().out

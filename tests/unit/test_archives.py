@@ -63,6 +63,17 @@ def test_a_zip_is_judged_alike(tmp_path, attributes):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+    tar = tar_of(tmp_path / "a.tar", *((f"set/{i}", b"12345", tarfile.REGTYPE) for i in range(3)), mode="w")
+    monkeypatch.setattr("spikeloop.distill.archives.MAX_TOTAL_BYTES", 14)
+    with pytest.raises(DatasetError, match="or 14 bytes; it is not unpacked"):
+        unpack(tar, tmp_path / "out")
+    monkeypatch.setattr("spikeloop.distill.archives.MAX_MEMBER_BYTES", 4)
+    with pytest.raises(DatasetError, match="member 'set/0' has 5 bytes; allowed are 4"):
+        unpack(tar, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("cut", [3, 60])
 def test_half_an_archive_leaves_nothing(tmp_path, cut):
     tar = tar_of(tmp_path / "a.tar.gz", ("set/x", bytes(range(256)) * 20, tarfile.REGTYPE))

@@ -109,6 +109,21 @@ def test_a_file_put_by_hand_is_verified_and_kept(tmp_path):
         fetch("the_set", a_set(None, archive()), tmp_path, lambda _: None)
 
 
+def test_a_set_of_which_a_part_is_there_gets_the_rest(site, tmp_path):
+    """Files that are read as they are: one lies there unpacked, the other is fetched."""
+    address, files = site
+    files["/b"] = b"second"
+    file = {"name": "a.gz", "md5": "0" * 32}
+    other = {"name": "b.gz", "md5": hashlib.md5(b"second").hexdigest(), "url": f"{address}/b"}
+    plain = a_set(None, b"").model_copy(update={"packed": False, "files": (SourceFile(**file), SourceFile(**other))})
+    (tmp_path / "the-set").mkdir()
+    (tmp_path / "the-set" / "a").write_bytes(b"first")
+    assert not is_there(plain, tmp_path)
+    fetch("the_set", plain, tmp_path, lambda _: None)
+    assert (tmp_path / "the-set" / "b.gz").read_bytes() == b"second"
+    assert is_there(plain, tmp_path)
+
+
 def test_the_shipped_list_names_every_set_and_only_web_addresses():
     sources = load_sources()
     assert set(sources) == {
