@@ -311,6 +311,28 @@ def compat_spikesim(
     return show_spikesim(file, as_json=as_json, each_fix=each_fix)
 
 
+@app.command(short_help="What data sets are here; check, fetch or make one.")
+def data(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Data set; without it all are listed.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Folder of all data sets; default: SPIKELOOP_DATA.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Fetch what is not there from its publisher.")] = True,
+    images_of: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="Images that synthetic_nmnist is made of.")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Most images of each split for synthetic_nmnist.")] = None,
+    camera: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Simulated event camera of synthetic_nmnist.")
+    ] = "saccades_34",
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the simulated camera.")] = 0,
+) -> int:
+    """Say what a data set is and whether its files are whole; fetch it, or make it, if it is not there."""
+    from .cli_data import show_data
+
+    return show_data(name, folder, download=download, images_of=images_of, n_images=images, camera=camera, seed=seed)
+
+
 @app.command(short_help="Say what a file is and whether it is valid.")
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Any file, or a study folder.")]) -> int:
     """Say what a file is (network, accelerator, technology, study, training) and whether it is valid."""

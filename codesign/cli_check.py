@@ -121,6 +121,13 @@ def _training(path: Path) -> str:
     return f"of a {training.role}: network {training.network}, data {training.dataset}"
 
 
+def _camera(path: Path) -> str:
+    from spikeloop.distill.event_camera import load_camera
+
+    camera = load_camera(str(path))
+    return f"of {camera.sensor_px}x{camera.sensor_px} pixels"
+
+
 def _macro(path: Path) -> str:
     from spikeloop.simulator.cost.macro_config import load_macro
 
@@ -172,6 +179,7 @@ _KINDS = (
     _Kind("study", ("space", "objectives", "tied", "images"), _study),
     _Kind("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr"), _training),
     _Kind("device", ("conductance_max_uS", "conductance_min_uS", "read_voltage_V", "read_time_ns", "levels"), _device),
+    _Kind("simulated camera", ("sensor_px", "saccade_us", "contrast_threshold", "dark_level"), _camera),
     _Kind("macro", ("coding", "operations", "columns", "stored", "input_line", "cell"), _macro),
     _Kind("calibration", ("energy", "area"), _calibration),
     _Kind("scaling table", ("nodes", "flavour"), _scaling),

@@ -94,6 +94,8 @@ def _trained_network(folder: Path) -> Network:
     if trained.config.role == "teacher":
         raise NetworkError(f"{folder}: a teacher of full precision; export a student, trained with role: student")
     notes = {"dataset": trained.config.dataset, "training": trained.config.content_hash()}
+    if not trained.net.plan.input.static:
+        notes["frames"] = trained.config.frames
     return to_network(trained.net, trained.config.network, notes)
 
 

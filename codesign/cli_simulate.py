@@ -124,29 +124,18 @@ def test_spikes(
     Raises:
         DatasetError: unknown data set, or one that does not fit the network.
     """
-    import numpy as np
-
     from spikeloop.distill.datasets import load_dataset
-    from spikeloop.distill.encode import encode
+    from spikeloop.distill.encode import frame_rule, split_spikes
 
     dataset = load_dataset(name)
     n_test, n_train = len(dataset.test_labels), len(dataset.train_labels)
     wanted = n_test if images is None else images
     if wanted > n_test:
         output.say(f"note: {name} has {n_test} test images, {wanted} asked for; all are used")
-    test = encode(
-        dataset.test_images,
-        dataset.test_labels,
-        np.arange(min(wanted, n_test), dtype=np.int64),
-        network.input,
-        f"{name}/test",
-    )
-    calibration = encode(
-        dataset.train_images,
-        dataset.train_labels,
-        np.arange(min(calibration_images, n_train), dtype=np.int64),
-        network.input,
-        f"{name}/train",
+    frames, n_timesteps = frame_rule(network), network.n_timesteps
+    test = split_spikes(dataset, "test", min(wanted, n_test), network.input, n_timesteps=n_timesteps, frames=frames)
+    calibration = split_spikes(
+        dataset, "train", min(calibration_images, n_train), network.input, n_timesteps=n_timesteps, frames=frames
     )
     return test, calibration
 

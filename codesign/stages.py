@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
 from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, SimulationError, SpikeloopError
@@ -28,7 +26,9 @@ from spikeloop.simulator.spec import validate_spec
 from .study import StudyConfig
 
 if TYPE_CHECKING:
-    from spikeloop.distill.datasets import Dataset
+    from spikeloop.distill.datasets import AnyDataset
+    from spikeloop.distill.event_sets import Split
+    from spikeloop.distill.events import FrameRule
     from spikeloop.simulator.cost.technology import Technology
     from spikeloop.simulator.network.graph import InputNode, Network
     from spikeloop.simulator.network.spikes import SpikeTrain
@@ -170,9 +170,9 @@ def evaluate_design(job: PointJob) -> PointResult:
     evaluation = evaluate(
         network,
         hardware,
-        _spikes(job.dataset, "test", job.images, network.input),
+        _spikes(job.dataset, "test", job.images, _input_of(network)),
         seed=job.seed,
-        calibration=_spikes(job.dataset, "train", job.calibration_images, network.input),
+        calibration=_spikes(job.dataset, "train", job.calibration_images, _input_of(network)),
         cycle_images=job.cycle_images,
         technology=_technology(hardware.technology),
         observers=lambda program, _: (CriticalPath(program),),
@@ -234,7 +234,7 @@ def check_data(study: StudyConfig) -> None:
 
 
 @lru_cache(maxsize=2)
-def _dataset(name: str) -> Dataset:
+def _dataset(name: str) -> AnyDataset:
     from spikeloop.distill.datasets import load_dataset
 
     return load_dataset(name)
@@ -260,16 +260,28 @@ def _read_technology(path: str, changed_ns: int) -> Technology:
     return load_technology(path)
 
 
-@lru_cache(maxsize=4)
-def _spikes(dataset: str, split: str, n_images: int, node: InputNode) -> SpikeTrain:
-    """The first images of a split, coded for an input node."""
-    from spikeloop.distill.encode import encode
+class _Input(NamedTuple):
+    """What the codes of a data set depend on."""
 
-    there = _dataset(dataset)
-    images, labels = (
-        (there.test_images, there.test_labels) if split == "test" else (there.train_images, there.train_labels)
+    node: InputNode
+    n_timesteps: int
+    frames: FrameRule
+
+
+def _input_of(network: Network) -> _Input:
+    from spikeloop.distill.encode import frame_rule
+
+    return _Input(network.input, network.n_timesteps, frame_rule(network))
+
+
+@lru_cache(maxsize=4)
+def _spikes(dataset: str, split: Split, n_images: int, source: _Input) -> SpikeTrain:
+    """The first images of a split, coded for a network's input."""
+    from spikeloop.distill.encode import split_spikes
+
+    return split_spikes(
+        _dataset(dataset), split, n_images, source.node, n_timesteps=source.n_timesteps, frames=source.frames
     )
-    return encode(images, labels, np.arange(n_images), node, f"{dataset}/{split}")
 
 
 def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
@@ -299,6 +311,9 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     teacher = load_checkpoint(Path(job.teacher_folder)).net
     result = train_student(config, _dataset(job.dataset), teacher)
     save_checkpoint(folder, result)
-    network = to_network(result.net, config.network, {"dataset": job.dataset, "student": job.key})
+    notes = {"dataset": job.dataset, "student": job.key}
+    if not result.net.plan.input.static:
+        notes["frames"] = config.frames
+    network = to_network(result.net, config.network, notes)
     save_network(network, folder / NETWORK_FILE)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

@@ -13,6 +13,8 @@ from spikeloop.simulator.config import resolve_yaml
 from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
 
+from .events import FrameRule
+
 
 class LossSpec(Spec):
     """Weights of the losses; a distillation loss of weight 0 is not computed."""
@@ -28,17 +30,33 @@ class LossSpec(Spec):
         return self.logit_kd > 0 or self.membrane_kd > 0
 
 
+class AugmentationSpec(Spec):
+    """What training does to an image or a recording before it is shown; nothing by default.
+
+    Attributes:
+        max_shift: pixels; the picture moves by up to so many rows and columns either way, code 0 comes in from the
+            edge. For images this is the random crop after padding by ``max_shift``; a recording moves as a whole.
+        horizontal_flip: mirror half of the pictures left to right.
+    """
+
+    max_shift: int = Field(default=0, ge=0, le=64)
+    horizontal_flip: bool = False
+
+
 class TrainingConfig(Spec):
     """One training run.
 
     ``teacher`` is the checkpoint folder that a student starts from and is taught by. The last
-    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms.
+    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``frames`` says how events are
+    spread over the time steps; images do not need it.
     """
 
     role: Literal["teacher", "student"]
     dataset: str
     network: str
     n_timesteps: int = Field(default=4, ge=1, le=64)
+    frames: FrameRule = "number"
+    augmentation: AugmentationSpec = AugmentationSpec()
     neuron: NeuronSpec = NeuronSpec()
     quantisation: QuantisationSpec | None = None
     losses: LossSpec = LossSpec()

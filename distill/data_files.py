@@ -1,4 +1,4 @@
-"""Image files in their published layouts: IDX (MNIST, Fashion-MNIST) and the binary records of CIFAR-10."""
+"""Image files in their published layouts: IDX (MNIST, Fashion-MNIST) and the binary records of CIFAR."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Bytes = NDArray[np.uint8]
 
 #: Environment variable that names the folder of all data sets.
 DATA_VARIABLE = "SPIKELOOP_DATA"
-#: Label byte, then 1,024 red, green and blue pixels, row by row.
-_CIFAR_RECORD = 1 + 3 * 32 * 32
+#: 1,024 red, green and blue pixels, row by row, after the label bytes.
+_CIFAR_PIXELS = 3 * 32 * 32
 
 
 def data_folder() -> Path:
@@ -63,21 +63,50 @@ def read_cifar10(folder: Path, names: tuple[str, ...]) -> tuple[Bytes, Bytes]:
     Raises:
         DatasetError: no such file; a length that is no number of records; a label above 9.
     """
-    records = []
+    return _read_cifar(folder, names, "CIFAR-10", (10,))
+
+
+def read_cifar100(folder: Path, name: str) -> tuple[Bytes, Bytes]:
+    """(images (N, 3, 32, 32), fine labels (N,)) of a binary file of CIFAR-100.
+
+    Source of the format: Krizhevsky, "The CIFAR-100 dataset", binary version: as CIFAR-10, with a coarse label (20
+    superclasses) before the fine one (100 classes).
+
+    Raises:
+        DatasetError: no such file; a length that is no number of records; a label that does not exist.
+    """
+    return _read_cifar(folder, (name,), "CIFAR-100", (20, 100))
+
+
+def _read_cifar(folder: Path, names: tuple[str, ...], title: str, classes: tuple[int, ...]) -> tuple[Bytes, Bytes]:
+    """Images and the last label of each record; ``classes`` says how many values each label byte takes."""
+    record, records = len(classes) + _CIFAR_PIXELS, []
     for name in names:
         path = _first_of(folder, (name,))
         content = _content(path)
-        if not content or len(content) % _CIFAR_RECORD:
+        if not content or len(content) % record:
             raise DatasetError(
-                f"{path}: has {len(content)} bytes; a batch is a whole number of records of {_CIFAR_RECORD} bytes, "
+                f"{path}: has {len(content)} bytes; a batch is a whole number of records of {record} bytes, "
                 "fetch it again"
             )
-        batch = np.frombuffer(content, dtype=np.uint8).reshape(-1, _CIFAR_RECORD)
-        if int(batch[:, 0].max()) > 9:
-            raise DatasetError(f"{path}: has label {int(batch[:, 0].max())}; CIFAR-10 has 0 to 9, fetch it again")
+        batch = np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
+        for column, limit in enumerate(classes):
+            if int(batch[:, column].max()) >= limit:
+                raise DatasetError(
+                    f"{path}: has label {int(batch[:, column].max())}; {title} has 0 to {limit - 1}, fetch it again"
+                )
         records.append(batch)
     every = np.concatenate(records)
-    return every[:, 1:].reshape(-1, 3, 32, 32), every[:, 0]
+    return every[:, len(classes) :].reshape(-1, 3, 32, 32), every[:, len(classes) - 1]
+
+
+def read_file(path: Path) -> bytes:
+    """Content of a file of a data set.
+
+    Raises:
+        DatasetError: no such file, or it cannot be read.
+    """
+    return _content(_first_of(path.parent, (path.name,)))
 
 
 def _first_of(folder: Path, names: tuple[str, ...]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from spikeloop.simulator.errors import DatasetError
 
-from .data_files import data_folder, read_cifar10, read_idx
+from .data_files import Bytes, data_folder, read_cifar10, read_cifar100, read_idx
+from .event_sets import EventDataset, Split, load_cifar10_dvs, load_dvs_gesture, load_ncaltech101, load_nmnist
+from .tiny_imagenet import read_tiny_imagenet
 
 FloatImages = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 #: Seed and size of the digits' test split; a result names the split, so they never change.
@@ -44,9 +46,30 @@ class Dataset:
         _, c, h, w = self.train_images.shape
         return c, h, w
 
+    def images(self, split: Split) -> FloatImages:
+        """(N, C, H, W) images of a split."""
+        return self.train_images if split == "train" else self.test_images
 
-def load_dataset(name: str) -> Dataset:
-    """Data set of that name.
+    def labels(self, split: Split) -> Labels:
+        """(N,) labels of a split."""
+        return self.train_labels if split == "train" else self.test_labels
+
+
+AnyDataset = Dataset | EventDataset
+
+
+def load_dataset(name: str, root: Path | None = None) -> AnyDataset:
+    """Data set of that name: images, or recordings of an event camera; ``root`` is by default ``data_folder()``.
+
+    Raises:
+        DatasetError: unknown; the sentence lists the nearest name and all of them.
+    """
+    check_dataset_name(name)
+    return _LOADERS[name](data_folder() if root is None else root)
+
+
+def check_dataset_name(name: str) -> None:
+    """Refuse a name that no data set has.
 
     Raises:
         DatasetError: unknown; the sentence lists the nearest name and all of them.
@@ -55,7 +78,6 @@ def load_dataset(name: str) -> Dataset:
         close = difflib.get_close_matches(name, _LOADERS, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise DatasetError(f"data set '{name}' is not known; {hint}available: {', '.join(_LOADERS)}")
-    return _LOADERS[name]()
 
 
 def available_datasets() -> tuple[str, ...]:
@@ -63,7 +85,7 @@ def available_datasets() -> tuple[str, ...]:
     return tuple(_LOADERS)
 
 
-def _load_digits() -> Dataset:
+def _load_digits(_: Path) -> Dataset:
     """scikit-learn's copy of the UCI optical digits (Alpaydin and Kaynak 1998): 1,797 images of 8x8, 17 levels."""
     from sklearn.datasets import load_digits
 
@@ -80,9 +102,9 @@ def _load_digits() -> Dataset:
     )
 
 
-def _load_fashion_mnist() -> Dataset:
+def _load_fashion_mnist(root: Path) -> Dataset:
     """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 + 10,000 images of 28x28 in ``fashion-mnist``."""
-    folder = data_folder() / "fashion-mnist"
+    folder = root / "fashion-mnist"
     train, test = (
         (read_idx(folder, f"{split}-images-idx3-ubyte", 3)[:, None], read_idx(folder, f"{split}-labels-idx1-ubyte", 1))
         for split in ("train", "t10k")
@@ -90,11 +112,25 @@ def _load_fashion_mnist() -> Dataset:
     return _of_bytes("fashion_mnist", train, test, (1, 28, 28))
 
 
-def _load_cifar10() -> Dataset:
+def _load_cifar10(root: Path) -> Dataset:
     """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 images of 32x32 in ``cifar-10-batches-bin``."""
-    folder = data_folder() / "cifar-10-batches-bin"
+    folder = root / "cifar-10-batches-bin"
     train = read_cifar10(folder, tuple(f"data_batch_{i}.bin" for i in range(1, 6)))
     return _of_bytes("cifar10", train, read_cifar10(folder, ("test_batch.bin",)), (3, 32, 32))
+
+
+def _load_cifar100(root: Path) -> Dataset:
+    """CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 images of 32x32 in ``cifar-100-binary``; the 100 fine labels."""
+    folder = root / "cifar-100-binary"
+    return _of_bytes("cifar100", read_cifar100(folder, "train.bin"), read_cifar100(folder, "test.bin"), (3, 32, 32))
+
+
+def _load_tiny_imagenet(root: Path) -> Dataset:
+    """Tiny-ImageNet: 100,000 + 10,000 images of 64x64 in ``tiny-imagenet-200``; its validation images are the test."""
+    folder = root / "tiny-imagenet-200"
+    return _of_bytes(
+        "tiny_imagenet", read_tiny_imagenet(folder, "train"), read_tiny_imagenet(folder, "val"), (3, 64, 64)
+    )
 
 
 def _of_bytes(name: str, train: tuple[Bytes, Bytes], test: tuple[Bytes, Bytes], shape: tuple[int, int, int]) -> Dataset:
@@ -130,6 +166,17 @@ def stratified_split(labels: Labels, *, n_test: int, seed: int) -> tuple[Labels,
     return train, test
 
 
-_LOADERS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
-    {"digits": _load_digits, "fashion_mnist": _load_fashion_mnist, "cifar10": _load_cifar10}
+_LOADERS: Mapping[str, Callable[[Path], AnyDataset]] = MappingProxyType(
+    {
+        "digits": _load_digits,
+        "fashion_mnist": _load_fashion_mnist,
+        "cifar10": _load_cifar10,
+        "cifar100": _load_cifar100,
+        "tiny_imagenet": _load_tiny_imagenet,
+        "nmnist": load_nmnist,
+        "synthetic_nmnist": lambda root: load_nmnist(root, "synthetic_nmnist", "synthetic-n-mnist"),
+        "ncaltech101": load_ncaltech101,
+        "cifar10_dvs": load_cifar10_dvs,
+        "dvs_gesture": load_dvs_gesture,
+    }
 )

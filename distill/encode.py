@@ -1,4 +1,4 @@
-"""From images to the codes that enter a network."""
+"""From images and events to the codes that enter a network."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloop.simulator.errors import DatasetError
-from spikeloop.simulator.network.graph import InputNode
+from spikeloop.simulator.network.graph import InputNode, Network
 from spikeloop.simulator.network.quant import round_half_up
 from spikeloop.simulator.network.spikes import SpikeTrain
+
+from .datasets import AnyDataset
+from .event_sets import EventDataset, Split
+from .events import POLARITIES, FrameRule, clip_counts, event_counts
 
 
 def pixel_codes(images: NDArray[np.float32], node: InputNode) -> NDArray[np.int64]:
@@ -55,4 +59,81 @@ def encode(
         codes=pixel_codes(images[indices], node),
         labels=None if labels is None else labels[indices],
         indices=indices,
+    )
+
+
+def event_codes(
+    dataset: EventDataset,
+    split: Split,
+    indices: NDArray[np.int64],
+    node: InputNode,
+    *,
+    n_timesteps: int,
+    frames: FrameRule,
+) -> NDArray[np.integer]:
+    """Codes (T, N, 2, H, W) of recordings: events a step, polarity and pixel, saturating at ``node.bits``.
+
+    Kept in the narrowest type: the frames of all of N-MNIST are hundreds of megabytes as bytes.
+
+    Raises:
+        DatasetError: the network does not take two channels of unsigned codes that change, or a larger picture than
+            the sensor's; a recording is damaged.
+    """
+    if node.signed or node.static or node.shape[0] != POLARITIES:
+        kind = (
+            "signed codes" if node.signed else "codes that never change" if node.static else f"{node.shape[0]} channels"
+        )
+        raise DatasetError(
+            f"input '{node.name}' takes {kind}, {dataset.name} gives unsigned codes of two polarities that change from "
+            "step to step; use a network for events, such as 'nmnist'"
+        )
+    codes = np.empty((n_timesteps, indices.size, *node.shape), dtype=np.uint8 if node.bits <= 8 else np.int32)
+    for place, index in enumerate(indices):
+        counts = event_counts(dataset.events(split, int(index)), n_timesteps, frames, node.shape[1:])
+        codes[:, place] = clip_counts(counts, node.bits)
+    return codes
+
+
+def frame_rule(network: Network) -> FrameRule:
+    """How the events of a recording are spread over the steps of a network: as in its training, else by number."""
+    return "time" if network.notes.get("frames") == "time" else "number"
+
+
+def split_codes(
+    dataset: AnyDataset,
+    split: Split,
+    node: InputNode,
+    *,
+    n_timesteps: int,
+    frames: FrameRule = "number",
+    n_first: int | None = None,
+) -> NDArray[np.integer]:
+    """Codes of the first ``n_first`` (default all) of a split: (N, C, H, W) of images, (T, N, 2, H, W) of events.
+
+    Raises:
+        DatasetError: the data set does not fit the network's input.
+    """
+    n = len(dataset.labels(split)) if n_first is None else n_first
+    if isinstance(dataset, EventDataset):
+        return event_codes(dataset, split, np.arange(n), node, n_timesteps=n_timesteps, frames=frames)
+    return pixel_codes(dataset.images(split)[:n], node).astype(np.uint8 if node.bits <= 8 else np.int32)
+
+
+def split_spikes(
+    dataset: AnyDataset, split: Split, n_first: int, node: InputNode, *, n_timesteps: int, frames: FrameRule = "number"
+) -> SpikeTrain:
+    """The first ``n_first`` of a split with their labels, coded for a network's input.
+
+    Raises:
+        DatasetError: the data set does not fit the network's input, or has fewer.
+    """
+    labels = dataset.labels(split)
+    if not 0 <= n_first <= labels.size:
+        raise DatasetError(f"{dataset.name}/{split}: {n_first} images asked for; there are {labels.size}")
+    codes = split_codes(dataset, split, node, n_timesteps=n_timesteps, frames=frames, n_first=n_first)
+    return SpikeTrain(
+        name=f"{dataset.name}/{split}",
+        codes=codes.astype(np.int64),
+        labels=labels[:n_first],
+        indices=np.arange(n_first),
     )

@@ -14,7 +14,10 @@ from spikeloop.models.lif import MembraneGrid
 from spikeloop.models.residual import QuantStreamLif
 from spikeloop.models.zoo import SpikingNet
 
-from .encode import pixel_codes
+from .datasets import AnyDataset
+from .encode import pixel_codes, split_codes
+from .event_sets import Split
+from .events import FrameRule
 
 _BATCH = 256
 
@@ -28,32 +31,47 @@ class Evaluation:
     membrane_saturation: dict[str, float]
 
 
-@torch.no_grad()
 def evaluate(net: SpikingNet, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
     """Evaluate in ``eval()``; a student computes on integers. The network is left in ``eval()``.
 
     Raises:
         DatasetError: the images do not fit the network.
     """
+    return evaluate_codes(net, image_codes(images, net), labels)
+
+
+@torch.no_grad()
+def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int64]) -> Evaluation:
+    """``evaluate`` on input codes, (N, C, H, W) of a static input, else (T, N, C, H, W)."""
     net.eval()
-    codes, truth = image_codes(images, net), torch.from_numpy(labels)
+    truth = torch.from_numpy(labels)
     names = net.lif_names()
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for batch in torch.split(torch.arange(len(truth)), _BATCH):
         share = len(batch) / len(truth)
+        shown = codes[..., batch, :, :, :]
         if net.quantised:
-            run = net.integer_run(codes[batch])
+            run = net.integer_run(shown)
             logits, spikes = run.logits, [layer.spikes for layer in run.layers.values()]
             for name, layer in run.layers.items():
                 grid = cast(QuantLayer | QuantStreamLif, net.blocks[name]).grid
                 saturated[name] += share * _at_limits(layer.stored, grid)
         else:
-            output = net(codes[batch])
+            output = net(shown)
             logits, spikes = output.logits.sum(0), list(output.spikes)
         for name, part in zip(names, spikes, strict=True):
             fired[name] += share * float(part.mean())
         correct += int((logits.argmax(1) == truth[batch]).sum())
     return Evaluation(accuracy=correct / len(truth), firing_rate=fired, membrane_saturation=saturated)
+
+
+def dataset_codes(dataset: AnyDataset, split: Split, net: SpikingNet, frames: FrameRule) -> torch.Tensor:
+    """Input codes of a split for the network, whole numbers: (N, C, H, W), or (T, N, 2, H, W) of events.
+
+    Raises:
+        DatasetError: the data set does not fit the network.
+    """
+    return torch.from_numpy(split_codes(dataset, split, net.plan.input, n_timesteps=net.n_timesteps, frames=frames))
 
 
 def image_codes(images: NDArray[np.float32], net: SpikingNet) -> torch.Tensor:

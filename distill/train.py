@@ -12,9 +12,10 @@ import torch
 from spikeloop.models.zoo import SpikingNet, architecture, build_student, build_teacher
 from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationError
 
+from .augment import Augmenter
 from .config import TrainingConfig
-from .datasets import Dataset
-from .evaluate import evaluate, image_codes
+from .datasets import AnyDataset
+from .evaluate import dataset_codes, evaluate_codes
 from .losses import total_loss
 
 
@@ -54,7 +55,7 @@ class TrainResult:
 Progress = Callable[[EpochReport], None]
 
 
-def train_teacher(config: TrainingConfig, dataset: Dataset, progress: Progress | None = None) -> TrainResult:
+def train_teacher(config: TrainingConfig, dataset: AnyDataset, progress: Progress | None = None) -> TrainResult:
     """Full-precision network trained with cross entropy.
 
     Raises:
@@ -70,7 +71,7 @@ def train_teacher(config: TrainingConfig, dataset: Dataset, progress: Progress |
 
 
 def train_student(
-    config: TrainingConfig, dataset: Dataset, teacher: SpikingNet | None, progress: Progress | None = None
+    config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None = None
 ) -> TrainResult:
     """Quantised network that starts from the teacher's weights and is taught by it.
 
@@ -102,15 +103,17 @@ def train_student(
 
 
 def _train(
-    net: SpikingNet, config: TrainingConfig, dataset: Dataset, teacher: SpikingNet | None, progress: Progress | None
+    net: SpikingNet, config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None
 ) -> TrainResult:
     started_s = time.process_time()
     _check_classes(net, dataset)
-    codes = image_codes(dataset.train_images, net)
+    codes = dataset_codes(dataset, "train", net, config.frames)
+    test_codes = dataset_codes(dataset, "test", net, config.frames)
     labels = torch.from_numpy(dataset.train_labels)
     optimiser = _optimiser(net, config)
     batches = -(-len(labels) // config.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, config.epochs * batches))
+    augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
     shuffle = torch.Generator().manual_seed(config.seed)
     taught = teacher is not None and config.losses.needs_teacher
     history = []
@@ -122,19 +125,21 @@ def _train(
         net.freeze_statistics(frozen_for >= 1)
         loss_sum, correct = 0.0, 0
         for batch in torch.split(torch.randperm(len(labels), generator=shuffle), config.batch_size):
-            output = net(codes[batch])
+            shown = augmenter.shown(codes, batch, epoch)
+            output = net(shown)
             with torch.no_grad():
-                lesson = teacher(codes[batch]) if taught and teacher is not None else None
+                lesson = teacher(shown) if taught and teacher is not None else None
             loss = total_loss(output, labels[batch], config.losses, lesson)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
-                raise SimulationError(_not_finite(net, codes[batch], epoch))
+                raise SimulationError(_not_finite(net, shown, epoch))
             optimiser.step()
             schedule.step()
             loss_sum += float(loss.detach()) * len(batch)
             correct += int((output.logits.detach().mean(0).argmax(1) == labels[batch]).sum())
-        history.append(_report(net, dataset, config, epoch, loss_sum / len(labels), correct / len(labels)))
+        means = loss_sum / len(labels), correct / len(labels)
+        history.append(_report(net, test_codes, dataset, config, epoch, *means))
         if progress is not None:
             progress(history[-1])
     return TrainResult(
@@ -147,9 +152,15 @@ def _train(
 
 
 def _report(
-    net: SpikingNet, dataset: Dataset, config: TrainingConfig, epoch: int, loss: float, train_accuracy: float
+    net: SpikingNet,
+    test_codes: torch.Tensor,
+    dataset: AnyDataset,
+    config: TrainingConfig,
+    epoch: int,
+    loss: float,
+    train_accuracy: float,
 ) -> EpochReport:
-    result = evaluate(net, dataset.test_images, dataset.test_labels)
+    result = evaluate_codes(net, test_codes, dataset.test_labels)
     return EpochReport(
         epoch=epoch,
         n_epochs=config.epochs,
@@ -161,7 +172,7 @@ def _report(
     )
 
 
-def _check_classes(net: SpikingNet, dataset: Dataset) -> None:
+def _check_classes(net: SpikingNet, dataset: AnyDataset) -> None:
     if dataset.n_classes != net.plan.classifier.classes:
         raise DatasetError(
             f"data set {dataset.name} has {dataset.n_classes} classes, network {net.plan.name} tells "

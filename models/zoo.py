@@ -48,6 +48,11 @@ def _pixels(shape: tuple[int, int, int], bits: int) -> InputNode:
     return InputNode(name="input", shape=shape, bits=bits, static=True)
 
 
+def _events(size: int, bits: int) -> InputNode:
+    """Two polarities of an event camera, other codes at every step."""
+    return InputNode(name="input", shape=(2, size, size), bits=bits)
+
+
 _DEMO = Architecture(
     name="demo",
     input=_pixels((1, 8, 8), 4),
@@ -70,6 +75,19 @@ _FASHION = Architecture(
         Conv(name="conv3", channels=64),
         Dense(name="fc1", features=128),
         Classifier(name="fc2", classes=10),
+    ),
+)
+_NMNIST = Architecture(
+    name="nmnist",
+    input=_events(34, 1),
+    layers=(
+        Conv(name="conv1", channels=12),
+        SumPool(name="pool1"),
+        Conv(name="conv2", channels=32),
+        SumPool(name="pool2"),
+        Conv(name="conv3", channels=32),
+        SumPool(name="pool3"),
+        Classifier(name="fc", classes=10),
     ),
 )
 _VGG9 = Architecture(
@@ -144,6 +162,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
             _ms_resnet("ms_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
             _sew_resnet("sew_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
+            _NMNIST,
         )
     }
 )
@@ -225,7 +244,8 @@ class SpikingNet(nn.Module):
         return IntegerRun(logits.to(torch.int64), layers)
 
     def first_values(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The network input with a time axis, by the name of its node."""
+        """The network input with a time axis, by the name of its node; whole numbers become float32."""
+        codes = codes if codes.is_floating_point() else codes.to(torch.float32)
         return {self.plan.input.name: codes[None] if self.plan.input.static else codes}
 
     def integer_step(self, step: Step, values: dict[str, torch.Tensor]) -> LifCodes | torch.Tensor:

@@ -29,6 +29,10 @@ class SimulationError(SpikeloopError, RuntimeError):
     """A run failed although its inputs were accepted."""
 
 
+class DownloadError(SpikeloopError, RuntimeError):
+    """A data set could not be fetched; nothing is wrong with what the user asked for."""
+
+
 class DeadlockError(SimulationError):
     """Units wait for one another for ever; the message names the cycle of waits."""
 

@@ -12,6 +12,7 @@ from spikeloop.simulator.config import shipped_files
 FOLDERS = {
     "accelerators": "accelerator",
     "calibration": "calibration",
+    "cameras": "simulated camera",
     "devices": "device",
     "macros": "macro",
     "memories": "memory table",
@@ -25,8 +26,8 @@ FILES = [(FOLDERS[folder], path) for folder in FOLDERS for path in shipped_files
 
 def test_the_folders_are_those_that_ship():
     root = Path(FILES[0][1]).parents[1]
-    # compat holds the constants of a program, which nobody edits, beside an example of its input.
-    assert {path.name for path in root.iterdir() if any(path.glob("*.yaml"))} == {*FOLDERS, "compat"}
+    # compat holds the constants of a program, datasets addresses and checksums: nobody edits them.
+    assert {path.name for path in root.iterdir() if any(path.glob("*.yaml"))} == {*FOLDERS, "compat", "datasets"}
 
 
 @pytest.mark.parametrize(("kind", "path"), FILES, ids=[f"{kind}-{Path(path).stem}" for kind, path in FILES])
