@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container, Sequence
 from collections.abc import Mapping as PyMapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HardwareConfig
-from ..machine.units import KIND, residual_bits
+from ..machine.units import KIND
 from ..mapping.lower import INPUT, LoweredLayer, Signal
-from ..mapping.slices import cell_codes, slice_scheme
+from ..mapping.slices import SliceScheme, cell_codes, slice_scheme
 from ..mapping.tiles import MappedLayer, Mapping
 from ..mapping.traffic import receivers
+from ..network.graph import InputNode
 from ..program import Program, compile_program
 from ..tables import END
 
@@ -104,12 +105,56 @@ def workload_of(mapping: Mapping, hw: HardwareConfig, program: Program | None = 
     streamed = None
     if hw.dataflow.order == "layer_pipelined":
         streamed = stream_bits(program if program is not None else compile_program(mapping, hw))
-    rows = [_layer_sizes(mapped, mapping, hw, steps, streamed) for mapped in mapping.layers]
-    global_bits = _global_bits(mapping, hw)
+    places = [
+        LayerPlace(
+            layer=mapped.layer,
+            scheme=mapped.scheme,
+            n_replicas=mapped.n_replicas,
+            n_tiles=len(mapped.tiles),
+            n_homes=len(mapped.home_tiles),
+            n_pes=len(mapped.pes),
+        )
+        for mapped in mapping.layers
+    ]
+    return placed_workload(mapping.network.input, steps, places, mapping.n_chip_tiles, hw, streamed)
+
+
+class LayerPlace(NamedTuple):
+    """A layer and how much of a chip it takes: all that its sizes depend on."""
+
+    layer: LoweredLayer
+    scheme: SliceScheme
+    n_replicas: int
+    n_tiles: int
+    n_homes: int
+    n_pes: int
+
+
+def placed_workload(
+    node: InputNode,
+    n_timesteps: int,
+    places: Sequence[LayerPlace],
+    n_chip_tiles: int,
+    hw: HardwareConfig,
+    streamed: StreamBits | None = None,
+) -> Workload:
+    """Sizes of a network of which only the counts of tiles and PEs are known; ``workload_of`` without a mapping.
+
+    Args:
+        node: the network's input.
+        n_timesteps: steps T.
+        places: every layer, in order.
+        n_chip_tiles: tiles on the chip, idle ones too.
+        hw: design.
+        streamed: slots of the streams, needed in ``layer_pipelined``.
+    """
+    layers = [place.layer for place in places]
+    readers = receivers(layers)
+    rows = [_layer_sizes(place, layers, readers, hw, n_timesteps, streamed) for place in places]
+    global_bits = _global_bits(node, n_timesteps, hw)
     for row in rows:
         row |= {"global_memory_bits": global_bits, "global_macro_bits": global_bits}
-    shares = [code_share(mapped) for mapped in mapping.layers]
-    return _workload(mapping.n_chip_tiles, rows, shares)
+    return _workload(n_chip_tiles, rows, [code_share(place) for place in places])
 
 
 def _workload(n_tiles: int, rows: Sequence[PyMapping[str, int]], shares: Sequence[float]) -> Workload:
@@ -125,7 +170,7 @@ def _workload(n_tiles: int, rows: Sequence[PyMapping[str, int]], shares: Sequenc
     )
 
 
-def code_share(mapped: MappedLayer) -> float:
+def code_share(mapped: MappedLayer | LayerPlace) -> float:
     """Mean code of the cells that hold weights, as a share of the highest code of a cell."""
     values, counts = _weight_counts(mapped.layer)
     codes = cell_codes(values, mapped.scheme).reshape(values.size, -1)
@@ -185,30 +230,34 @@ def stream_bits(program: Program) -> StreamBits:
     return StreamBits(inputs=totals[0], largest_input=largest, residuals=totals[1])
 
 
-def _global_bits(mapping: Mapping, hw: HardwareConfig) -> int:
+def _global_bits(node: InputNode, n_timesteps: int, hw: HardwareConfig) -> int:
     """An image (or a step of it, unless it is static) in each slot."""
-    node = mapping.network.input
     c, h, w = node.shape
-    steps = mapping.network.n_timesteps if hw.dataflow.loop == "layer_major" and not node.static else 1
+    steps = n_timesteps if hw.dataflow.loop == "layer_major" and not node.static else 1
     return c * h * w * node.bits * steps * hw.global_buffer.slots
 
 
 def _layer_sizes(
-    mapped: MappedLayer, mapping: Mapping, hw: HardwareConfig, n_timesteps: int, streamed: StreamBits | None
+    place: LayerPlace,
+    layers: Sequence[LoweredLayer],
+    readers: Container[Signal],
+    hw: HardwareConfig,
+    n_timesteps: int,
+    streamed: StreamBits | None,
 ) -> dict[str, int]:
-    layer, index = mapped.layer, mapped.layer.index
-    homes, tiles = len(mapped.home_tiles), len(mapped.tiles)
-    sizes = {"n_pes": len(mapped.pes), **_widths(mapped, hw, n_timesteps)}
-    sizes["counts_inputs"] = int(mapped.scheme.input_offset != 0)
+    layer, index = place.layer, place.layer.index
+    homes, tiles = place.n_homes, place.n_tiles
+    sizes = {"n_pes": place.n_pes, **_widths(place, hw, n_timesteps)}
+    sizes["counts_inputs"] = int(place.scheme.input_offset != 0)
     steps = n_timesteps if hw.dataflow.loop == "layer_major" else 1
     if streamed is None:
         input_per_tile = _input_bits(layer, hw, n_timesteps)
-        inputs, residuals = tiles * input_per_tile, _residual_bits(mapping, mapped) * steps
-        spikes = _sent_bits(mapping, mapped)[0] * steps
+        inputs, residuals = tiles * input_per_tile, _residual_bits(layers, layer) * steps
+        spikes = _sent_bits(layer, readers)[0] * steps
     else:
         input_per_tile, inputs = int(streamed.largest_input[index]), int(streamed.inputs[index])
         residuals = int(streamed.residuals[index])
-        spikes = _sent_bits(mapping, mapped)[1] * hw.tile.fifo_depth * mapped.n_replicas
+        spikes = _sent_bits(layer, readers)[1] * hw.tile.fifo_depth * place.n_replicas
     sizes |= {"input_memory_bits": inputs, "input_macro_bits": input_per_tile}
     held = layer.input.static and n_timesteps > 1
     sizes["register_bits"] = sizes["membrane_bits"] + (layer.psum_bits if held else 0)
@@ -217,7 +266,7 @@ def _layer_sizes(
     banks = homes * hw.neuron.memory.banks
     membrane = neurons * sizes["membrane_bits"] if timestep_major else 0
     current = neurons * layer.psum_bits if held and timestep_major else 0
-    constants = _batch_norm_bits(layer) * mapped.n_replicas
+    constants = _batch_norm_bits(layer) * place.n_replicas
     for name, total, macros in (
         ("membrane", membrane, banks),
         ("current", current, banks),
@@ -230,11 +279,11 @@ def _layer_sizes(
     return sizes
 
 
-def _widths(mapped: MappedLayer, hw: HardwareConfig, n_timesteps: int) -> dict[str, int]:
-    layer, lifs = mapped.layer, mapped.layer.lifs
+def _widths(place: LayerPlace, hw: HardwareConfig, n_timesteps: int) -> dict[str, int]:
+    layer, lifs = place.layer, place.layer.lifs
     sizes = {
         "psum_bits": layer.psum_bits,
-        "code_bits": code_bits(hw, mapped.scheme.n_slices, layer.input.n_planes),
+        "code_bits": code_bits(hw, place.scheme.n_slices, layer.input.n_planes),
         "bn_bits": layer.batch_norm.bn_bits if layer.batch_norm is not None else 0,
         "pool_bits": max((op.bits for op in layer.ops if op.kind == "pool"), default=0),
         "residual_bits": max((op.bits for op in layer.ops if op.kind == "add"), default=0),
@@ -259,19 +308,19 @@ def _input_bits(layer: LoweredLayer, hw: HardwareConfig, n_timesteps: int) -> in
     return c * h * w * layer.input.bits * steps
 
 
-def _sent_bits(mapping: Mapping, mapped: MappedLayer) -> tuple[int, int]:
+def _sent_bits(layer: LoweredLayer, readers: Container[Signal]) -> tuple[int, int]:
     """Bits of all values that a layer sends, of one step and of one position."""
-    readers = receivers([item.layer for item in mapping.layers])
-    sent = [op for i, op in enumerate(mapped.layer.ops) if Signal(mapped.layer.index, i) in readers]
+    sent = [op for i, op in enumerate(layer.ops) if Signal(layer.index, i) in readers]
     a_step = sum(op.shape[0] * op.shape[1] * op.shape[2] * op.bits for op in sent)
     return a_step, sum(op.shape[0] * op.bits for op in sent)
 
 
-def _residual_bits(mapping: Mapping, mapped: MappedLayer) -> int:
+def _residual_bits(layers: Sequence[LoweredLayer], layer: LoweredLayer) -> int:
     """Bits of one step of all values that the adds of a layer wait with."""
-    layer = mapped.layer
     return sum(
-        op.shape[0] * op.shape[1] * op.shape[2] * bits for op in layer.ops for bits in residual_bits(mapping, op)
+        op.shape[0] * op.shape[1] * op.shape[2] * layers[signal.layer].ops[signal.op].bits
+        for op in layer.ops
+        for signal in op.residuals
     )
 
 
