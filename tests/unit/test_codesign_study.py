@@ -81,7 +81,7 @@ def test_any_text_survives_the_strict_reader(tmp_path: Path, text: str) -> None:
         ({"imagez": 3}, r"imagez: unknown field; did you mean 'images'\?"),
         ({"images": 0}, "greater than or equal to 1"),
         ({"schema_version": 2}, "schema_version"),
-        ({"search": "magic"}, "'grid' or 'exhaustive'"),
+        ({"search": "magic"}, "no sampler 'magic'; allowed: grid, exhaustive"),
         ({"space": {}}, "space"),
         ({"space": {"hw.adc.bits": {"range": [5, 3]}}}, "is empty"),
         ({"space": {"hw.adc.bits": {"range": [1, 10**15]}}}, "more than 100000 values"),
