@@ -54,7 +54,7 @@ def test_energy_and_latency_are_near_a_run_of_the_clock(preset):
 def test_a_chip_that_is_too_small_has_a_reason_and_no_cost():
     hw = load_hardware("demo")
     network = shape_network("demo", seed=1, weight_bits=3, membrane_bits=4)
-    small = changed(hw, "chip", tiles=1)
+    small = changed(changed(hw, "chip", tiles=1), "tile", pes_per_tile=1, crossbars_per_pe=1)
     found = priced(network, [small, hw], load_technology(hw.technology))
     assert isinstance(found[0], str)
     assert "chip.tiles is 1" in found[0]
