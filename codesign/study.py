@@ -162,6 +162,14 @@ class StudyConfig(Spec):
     density: float | dict[str, float] = 0.15
     reference_point: list[float] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _objectives_of_the_stage(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("stage") == "analytic" and "objectives" not in value:
+            costs = ("energy_fJ", "latency_ns", "area_um2")
+            return {**value, "objectives": [{"metric": metric, "goal": "min"} for metric in costs]}
+        return value
+
     @field_validator("search", mode="before")
     @classmethod
     def _name_of_a_sampler(cls, value: Any) -> Any:
