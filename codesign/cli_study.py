@@ -13,7 +13,8 @@ from spikeloop.simulator.errors import StudyError
 from . import cli_output as output
 
 if TYPE_CHECKING:
-    from .explore import ProgressEvent, StudyPlan, StudySummary
+    from .dry_run import StudyPlan
+    from .explore import ProgressEvent, StudySummary
     from .results import StudyResults
     from .study import StudyConfig
 
@@ -26,7 +27,7 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
     Raises:
         SpikeloopError: the study is wrong or the folder holds another one; nothing was written.
     """
-    from .explore import dry_run
+    from .dry_run import dry_run
     from .study import load_study
 
     study = load_study(name)

@@ -147,14 +147,16 @@ class Ledger:
         query = f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point LIMIT ?"
         with _damage_named(self.path):
             cursor = self._connection.execute(query, (-1 if limit is None else limit,))
-            return tuple(_row(record) for record in cursor)
+            read = _Reader()
+            return tuple(_row(record, read) for record in cursor)
 
     def find(self, keys: Iterable[str]) -> dict[str, Row]:
         """Finished points by key; keys that are not there are left out."""
         query = f"SELECT {_POINT_COLUMNS} FROM points WHERE key = ?"
         with _damage_named(self.path):
             records = (self._connection.execute(query, (key,)).fetchone() for key in dict.fromkeys(keys))
-            return {record[0]: _row(record) for record in records if record is not None}
+            read = _Reader()
+            return {record[0]: _row(record, read) for record in records if record is not None}
 
     def keys(self) -> frozenset[str]:
         """Keys of every finished point."""
@@ -400,7 +402,15 @@ def _record(row: Row) -> tuple[Any, ...]:
     )
 
 
-def _row(record: tuple[Any, ...]) -> Row:
+class _Reader(dict[str, Any]):
+    """JSON texts and what they say: most rows of a study share versions and seeds, in a sweep the whole ``config``."""
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = json.loads(text)
+        return value
+
+
+def _row(record: tuple[Any, ...], read: _Reader) -> Row:
     key, index, status, reason, axes, config, metrics, n_images, correct, seeds, versions, *rest = record
     wall_s, cpu_s, tries, created_at = rest
     return Row(
@@ -409,11 +419,11 @@ def _row(record: tuple[Any, ...]) -> Row:
         status=status,
         reason=reason,
         values=json.loads(axes),
-        config=json.loads(config),
+        config=read[config],
         metrics=json.loads(metrics),
         correct=None if correct is None else unpack_bits(correct, n_images),
-        seeds=json.loads(seeds),
-        versions=json.loads(versions),
+        seeds=read[seeds],
+        versions=read[versions],
         wall_s=wall_s,
         cpu_s=cpu_s,
         tries=tries,

@@ -3,7 +3,8 @@
     spikeloop explore vgg9_sweep --out runs/vgg9_sweep --workers 2
     python tests/bench/search_quality.py runs/vgg9_sweep
 
-Every answer comes from the ledger of the sweep. Prints the table of docs/results/dse.md.
+Every answer comes from the ledger of the sweep. Volumes are of the decimal logarithms of the objectives: in plain
+units the worst designs set the scale and any front fills it. Prints the table of docs/results/dse.md.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import moocore
 import numpy as np
 
 from spikeloop.codesign.constraints import admissible
 from spikeloop.codesign.ledger import open_ledger
-from spikeloop.codesign.pareto import front, hypervolume, reference_point, value_of
+from spikeloop.codesign.pareto import front, reference_point, value_of
 from spikeloop.codesign.samplers import Answer, make_sampler
 from spikeloop.codesign.search_spec import SearchSpec
 from spikeloop.codesign.space import compile_space
@@ -35,11 +37,17 @@ def main() -> None:
     reference = reference_point(good, objectives)
     assert reference is not None
     best = front(good, objectives)
-    whole = hypervolume(best, objectives, reference)
+    logs = np.log10(reference)
+    keys = {row.key for row in best}
+
+    def volume(rows):
+        return moocore.hypervolume(np.log10([answer(row, objectives).objectives for row in rows]), ref=logs)
+
+    whole = volume(best)
     print(f"{len(rows)} points, {len(good)} with a result, {len(best)} on the front, hypervolume {whole:.6g}")
     print(f"reference point {reference}")
     for name in ("random", "sobol", "nsga2", "tpe"):
-        shares = {step: [] for step in STEPS}
+        shares, hits = {step: [] for step in STEPS}, {step: [] for step in STEPS}
         distinct, cpu_s = [], time.process_time()
         for seed in SEEDS:
             search = SearchSpec(sampler=name, evaluations=max(STEPS), batch=BATCH, seed=seed)
@@ -49,11 +57,13 @@ def main() -> None:
                 asked += found
                 sampler.tell([answer(row, objectives) for row in found])
                 if len(asked) in STEPS:
-                    shares[len(asked)].append(hypervolume(asked, objectives, reference) / whole)
+                    shares[len(asked)].append(volume(asked) / whole)
+                    hits[len(asked)].append(len(keys & {row.key for row in asked}))
             distinct.append(len({row.key for row in asked}))
         cpu_s = (time.process_time() - cpu_s) / len(SEEDS)
         text = " | ".join(f"{np.median(x):.4f} ({min(x):.4f}-{max(x):.4f})" for x in shares.values())
-        print(f"| {name} | {text} | {np.median(distinct):.0f} | {cpu_s:.1f} |", flush=True)
+        found = " | ".join(f"{np.median(x):.0f}" for x in hits.values())
+        print(f"| {name} | {text} | {found} | {np.median(distinct):.0f} | {cpu_s:.1f} |", flush=True)
 
 
 def answer(row, objectives):

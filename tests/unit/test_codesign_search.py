@@ -14,7 +14,8 @@ from oracles.fake_study import HARDWARE, FakeTraining, fake_stages, fake_study
 
 from spikeloop.codesign import space, study
 from spikeloop.codesign.constraints import ConstraintSpec, admissible, contradiction
-from spikeloop.codesign.explore import dry_run, run_study
+from spikeloop.codesign.dry_run import dry_run
+from spikeloop.codesign.explore import run_study
 from spikeloop.codesign.ledger import Row, open_ledger
 from spikeloop.codesign.pareto import Objective, front
 from spikeloop.codesign.samplers import Answer, make_sampler

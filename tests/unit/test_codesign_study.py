@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from oracles.fake_study import HARDWARE, FakeTraining, fake_stages, fake_study, read_notes
 
 from spikeloop.codesign import space, study
-from spikeloop.codesign.explore import BATCH, ProgressEvent, StudySummary, dry_run, run_study
+from spikeloop.codesign.dry_run import dry_run
+from spikeloop.codesign.explore import BATCH, ProgressEvent, StudySummary, run_study
 from spikeloop.codesign.ledger import Row, open_ledger
 from spikeloop.codesign.plan import make_plan
 from spikeloop.codesign.study import StudyConfig, load_study, read_study_folder, resolve_study, study_yaml
