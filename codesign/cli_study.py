@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spikeloop.simulator.errors import StudyError
+
 from . import cli_output as output
 
 if TYPE_CHECKING:
+    from .dry_run import StudyPlan
     from .explore import ProgressEvent, StudySummary
     from .results import StudyResults
     from .study import StudyConfig
@@ -24,25 +27,32 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
     Raises:
         SpikeloopError: the study is wrong or the folder holds another one; nothing was written.
     """
-    from .explore import dry_run
+    from .dry_run import dry_run
     from .study import load_study
 
     study = load_study(name)
     if only_plan:
         plan = dry_run(study, workers=workers)
-        output.emit(f"points      {plan.n_points}")
-        output.emit(f"infeasible  {plan.n_infeasible}")
-        output.emit(f"students    {plan.n_students}")
-        output.emit(f"estimated   {plan.estimated_s:.0f} s with {workers} worker{'s' if workers > 1 else ''} (rough)")
+        _say_plan(plan, workers)
         return 0
     summary = run_with_progress(study, out, workers=workers, resume=resume)
     say_summary(summary)
-    if summary.n_ok:
+    if summary.n_ok and study.stage == "full":
         write_outputs(out)
         output.say(f"report: {out / 'report.html'}")
     if summary.choice is not None:
         output.say(f"pick: {summary.choice.reason}")
     return exit_code(summary)
+
+
+def _say_plan(plan: StudyPlan, workers: int) -> None:
+    output.emit(f"points      {plan.n_points}")
+    output.emit(f"infeasible  {'not counted' if plan.n_infeasible is None else plan.n_infeasible}")
+    output.emit(f"students    {'as the sampler asks' if plan.n_students is None else plan.n_students}")
+    output.emit(f"evaluated   {plan.n_evaluations}")
+    output.emit(f"estimated   {plan.estimated_s:.0f} s with {workers} worker{'s' if workers > 1 else ''} (rough)")
+    output.emit(f"memory      {plan.memory_MB:.0f} MB (rough)")
+    output.emit(f"disk        {plan.disk_MB:.1f} MB (rough)")
 
 
 def report_study(folder: Path) -> int:
@@ -77,6 +87,7 @@ def write_outputs(folder: Path) -> StudyResults:
     Raises:
         StudyError: the folder holds no study, or its ledger is damaged.
     """
+    from .constraints import admissible, reference_accuracy
     from .figures import draw_figures
     from .ledger import open_ledger
     from .pareto import front, write_front_csv
@@ -84,10 +95,13 @@ def write_outputs(folder: Path) -> StudyResults:
     from .results import read_results
     from .study import read_study_folder
 
+    study = read_study_folder(folder)
+    if study.stage != "full":
+        raise StudyError(f"{folder}: stage: {study.stage} has no report; its designs are in front.csv and the ledger")
     results = read_results(folder)
     with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows = ledger.rows()
-    write_front_csv(folder / "front.csv", front(rows, read_study_folder(folder).objective_list()))
+        rows = admissible(ledger.rows(), study.constraints, reference_accuracy(ledger.stages()))
+    write_front_csv(folder / "front.csv", front(rows, study.objective_list()))
     write_pick(folder, results)
     draw_figures(results, folder / "figures")
     write_report(folder / "report.html", results)
@@ -119,6 +133,10 @@ def say_summary(summary: StudySummary) -> None:
     parts += [f"{summary.n_failed} failed"] if summary.n_failed else []
     parts += [f"{summary.n_missing} still to do (continue with --resume)"] if summary.n_missing else []
     output.say(f"{', '.join(parts)}; {summary.wall_s:.1f} s")
+    if summary.n_ok:
+        kept = "" if summary.n_admissible == summary.n_ok else f"{summary.n_admissible} keep the constraints, "
+        volume = "" if summary.hypervolume is None else f", hypervolume {summary.hypervolume:.6g}"
+        output.say(f"{kept}{summary.n_front} on the front{volume}")
 
 
 def exit_code(summary: StudySummary) -> int:

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopError, StudyError
 
+from .constraints import admissible, reference_accuracy
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
 from .ledger import Ledger, Row, StageRow, Status, unpack_bits, utc_now
-from .pareto import Choice, Objective, front, knee, write_front_csv
+from .pareto import Choice, Objective, front, hypervolume, knee, reference_point, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
 from .provenance import versions
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
@@ -21,8 +22,6 @@ from .study import StudyConfig, resolve_study
 
 #: Designs that one task evaluates; fixed, so that the work is cut alike for any number of workers.
 BATCH = 4
-# Rough times of the digits demo on one core, docs/studies.md; only --dry-run uses them.
-_TEACHER_S, _STUDENT_S, _POINT_S = 8.0, 8.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,21 +38,12 @@ Progress = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """What a run would do (``--dry-run``)."""
-
-    n_points: int
-    n_infeasible: int
-    n_students: int
-    estimated_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class StudySummary:
     """What a run did: counts over the whole ledger, resumed points included.
 
-    ``n_missing`` is above 0 only after an interruption. Exit code of the command line: 130 if
-    ``interrupted``, 3 if ``n_failed``, else 0.
+    ``n_missing`` is above 0 only after an interruption. ``n_admissible`` designs keep the constraints, ``n_front``
+    of them are on the front, whose ``hypervolume`` is up to ``reference_point`` (None before the study is finished).
+    Exit code of the command line: 130 if ``interrupted``, 3 if ``n_failed``, else 0.
     """
 
     n_ok: int
@@ -64,22 +54,10 @@ class StudySummary:
     interrupted: bool
     choice: Choice | None
     wall_s: float
-
-
-def dry_run(study: StudyConfig, *, workers: int = 1) -> StudyPlan:
-    """Size of a study, and a rough time (its assumption stands in docs/studies.md).
-
-    Raises:
-        ConfigError: the study is wrong.
-    """
-    plan = make_plan(resolve_study(study))
-    n_run = len(plan.points) - plan.n_infeasible
-    return StudyPlan(
-        n_points=len(plan.points),
-        n_infeasible=plan.n_infeasible,
-        n_students=len(plan.students),
-        estimated_s=_TEACHER_S + (len(plan.students) * _STUDENT_S + n_run * _POINT_S) / workers,
-    )
+    n_admissible: int = 0
+    n_front: int = 0
+    hypervolume: float | None = None
+    reference_point: tuple[float, ...] | None = None
 
 
 def run_study(
@@ -103,12 +81,16 @@ def run_study(
         SimulationError: the teacher could not be trained.
     """
     start = time.perf_counter()
-    plan = make_plan(resolve_study(study))
+    study, work = resolve_study(study), stages or real_stages()
+    if study.stage == "analytic" or not study.search.tries_all:
+        from .search import run_search
+
+        return run_search(study, out, workers=workers, resume=resume, progress=progress or _silent, stages=work)
+    plan = make_plan(study)
     _check_any_feasible(plan)
-    work = stages or real_stages()
     work.check(plan.study)
     with open_folder(plan.study, out, resume=resume) as ledger:
-        run = _Run(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
+        run = StudyRun(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
         with catch_interrupts() as interrupts:
             if run.missing:
                 executor = make_executor(workers)
@@ -116,7 +98,8 @@ def run_study(
                     run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
                 finally:
                     executor.close()
-        return _finish(plan, ledger, out, run, interrupted=interrupts.stopped(), start=start)
+        n_missing = len(run.missing)
+        return finish(plan.study, ledger, out, n_missing=n_missing, n_resumed=run.n_resumed, start=start)
 
 
 def _check_any_feasible(plan: Plan) -> None:
@@ -127,14 +110,27 @@ def _check_any_feasible(plan: Plan) -> None:
         )
 
 
-class _Run:
-    """One run of a study: what is missing, and what to do when something ends."""
+class StudyRun:
+    """One run of a study: what is missing, and what to do when something ends.
 
-    def __init__(self, plan: Plan, ledger: Ledger, cache: Path, stages: Stages, progress: Progress) -> None:
+    ``is_whole`` is False where the plan is a batch of a search, beside other points of the ledger.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        cache: Path,
+        stages: Stages,
+        progress: Progress,
+        *,
+        is_whole: bool = True,
+    ) -> None:
         self._plan, self._ledger, self._cache, self._stages, self._progress = plan, ledger, cache, stages, progress
         self._versions = versions()
         finished = ledger.keys()
-        if stray := finished - {planned.key for planned in plan.points}:
+        stray = finished - {planned.key for planned in plan.points}
+        if is_whole and stray:
             raise StudyError(
                 f"{ledger.path}: holds {len(stray)} points of other inputs than today's; the technology file was "
                 "changed since the study began: give another --out folder"
@@ -272,9 +268,15 @@ class _Run:
         self._progress(ProgressEvent(stage=stage, done=done, total=total, message=message))
 
 
-def _finish(plan: Plan, ledger: Ledger, out: Path, run: _Run, *, interrupted: bool, start: float) -> StudySummary:
+def finish(
+    study: StudyConfig, ledger: Ledger, out: Path, *, n_missing: int, n_resumed: int, start: float
+) -> StudySummary:
+    """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``."""
     rows = ledger.rows()
-    write_front_csv(out / FRONT_FILE, front(rows, plan.study.objective_list()))
+    candidates = admissible(rows, study.constraints, reference_accuracy(ledger.stages()))
+    best = front(candidates, study.objective_list())
+    write_front_csv(out / FRONT_FILE, best)
+    volume, reference = _volume(study, ledger, candidates, best, is_whole=n_missing == 0)
 
     def count(*statuses: Status) -> int:
         return sum(1 for row in rows if row.status in statuses)
@@ -284,12 +286,31 @@ def _finish(plan: Plan, ledger: Ledger, out: Path, run: _Run, *, interrupted: bo
         n_ok=count("ok"),
         n_infeasible=count("infeasible"),
         n_failed=count("failed", "timeout"),
-        n_missing=len(plan.points) - len(rows),
-        n_resumed=run.n_resumed,
-        interrupted=interrupted and bool(run.missing),
-        choice=knee(front(rows, accuracy_and_cost)),
+        n_missing=n_missing,
+        n_resumed=n_resumed,
+        interrupted=n_missing > 0,
+        choice=knee(front(candidates, accuracy_and_cost)),
         wall_s=time.perf_counter() - start,
+        n_admissible=len(candidates),
+        n_front=len(best),
+        hypervolume=volume,
+        reference_point=reference,
     )
+
+
+def _volume(
+    study: StudyConfig, ledger: Ledger, candidates: Sequence[Row], best: Sequence[Row], *, is_whole: bool
+) -> tuple[float | None, tuple[float, ...] | None]:
+    """Hypervolume of the front and its reference point: given, or the worst values, stored when the study is done."""
+    objectives = study.objective_list()
+    reference = study.reference_point or ledger.meta().get("reference_point")
+    if reference is None and is_whole:
+        reference = reference_point(candidates, objectives)
+        if reference is not None:
+            reference = ledger.keep_note("reference_point", list(reference))
+    if reference is None:
+        return None, None
+    return hypervolume(best, objectives, reference), tuple(float(value) for value in reference)
 
 
 def _batches(jobs: Sequence[PointJob]) -> Iterator[tuple[PointJob, ...]]:

@@ -98,6 +98,11 @@ class Row:
     tries: int
     created_at: str
 
+    @property
+    def stage(self) -> str:
+        """Which figures these are: ``full`` (trained and simulated) or ``analytic`` (closed form)."""
+        return str(self.config.get("stage", "full"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
@@ -137,11 +142,21 @@ class Ledger:
         """Close the file; what was added is committed already."""
         self._connection.close()
 
-    def rows(self) -> tuple[Row, ...]:
-        """Every finished point, in the order of the index."""
+    def rows(self, limit: int | None = None) -> tuple[Row, ...]:
+        """Every finished point (or the first ``limit``), in the order of the index."""
+        query = f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point LIMIT ?"
         with _damage_named(self.path):
-            cursor = self._connection.execute(f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point")
-            return tuple(_row(record) for record in cursor)
+            cursor = self._connection.execute(query, (-1 if limit is None else limit,))
+            read = _Reader()
+            return tuple(_row(record, read) for record in cursor)
+
+    def find(self, keys: Iterable[str]) -> dict[str, Row]:
+        """Finished points by key; keys that are not there are left out."""
+        query = f"SELECT {_POINT_COLUMNS} FROM points WHERE key = ?"
+        with _damage_named(self.path):
+            records = (self._connection.execute(query, (key,)).fetchone() for key in dict.fromkeys(keys))
+            read = _Reader()
+            return {record[0]: _row(record, read) for record in records if record is not None}
 
     def keys(self) -> frozenset[str]:
         """Keys of every finished point."""
@@ -169,6 +184,12 @@ class Ledger:
         with _damage_named(self.path):
             records = self._connection.execute("SELECT name, value FROM meta ORDER BY name").fetchall()
         return {name: json.loads(value) for name, value in records}
+
+    def keep_note(self, name: str, value: Any) -> Any:
+        """Store a fact about the study once; returns what is stored, an older value if there is one."""
+        with _damage_named(self.path), self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, _dump(value)))
+        return self.meta()[name]
 
     def add(self, rows: Iterable[Row]) -> None:
         """Commit finished points in one transaction.
@@ -381,7 +402,15 @@ def _record(row: Row) -> tuple[Any, ...]:
     )
 
 
-def _row(record: tuple[Any, ...]) -> Row:
+class _Reader(dict[str, Any]):
+    """JSON texts and what they say: most rows of a study share versions and seeds, in a sweep the whole ``config``."""
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = json.loads(text)
+        return value
+
+
+def _row(record: tuple[Any, ...], read: _Reader) -> Row:
     key, index, status, reason, axes, config, metrics, n_images, correct, seeds, versions, *rest = record
     wall_s, cpu_s, tries, created_at = rest
     return Row(
@@ -390,11 +419,11 @@ def _row(record: tuple[Any, ...]) -> Row:
         status=status,
         reason=reason,
         values=json.loads(axes),
-        config=json.loads(config),
+        config=read[config],
         metrics=json.loads(metrics),
         correct=None if correct is None else unpack_bits(correct, n_images),
-        seeds=json.loads(seeds),
-        versions=json.loads(versions),
+        seeds=read[seeds],
+        versions=read[versions],
         wall_s=wall_s,
         cpu_s=cpu_s,
         tries=tries,

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
@@ -67,8 +68,14 @@ def front(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[Row, ..
     """Non-dominated ``ok`` rows in point order; equal designs all stay, the order of ``rows`` does not matter.
 
     A row without one of the metrics (no accuracy without data) is no candidate.
+
+    Raises:
+        StudyError: the rows come from several stages, whose figures must not be compared.
     """
     candidates = sorted(_complete(rows, objectives), key=lambda row: row.index)
+    mixed = sorted({row.stage for row in candidates})
+    if len(mixed) > 1:
+        raise StudyError(f"front: rows of the stages {' and '.join(mixed)}; one front shows one stage, choose the rows")
     if not candidates:
         return ()
     import moocore
@@ -132,13 +139,13 @@ def write_front_csv(path: Path, rows: Sequence[Row]) -> None:
     axes = list(dict.fromkeys(name for row in rows for name in row.values))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["point", *axes, "accuracy", "n", "ci95_low", "ci95_high", *CSV_METRICS])
+    writer.writerow(["point", *axes, "accuracy", "n", "ci95_low", "ci95_high", *CSV_METRICS, "stage"])
     for row in rows:
         accuracy = row.metrics.get("accuracy") or {}
         low, high = accuracy.get("ci95") or (None, None)
         cells = [row.index, *(row.values.get(name) for name in axes)]
         cells += [accuracy.get("value"), accuracy.get("n", 0), low, high]
-        cells += [row.metrics.get(name) for name in CSV_METRICS]
+        cells += [*(row.metrics.get(name) for name in CSV_METRICS), row.stage]
         writer.writerow([_cell(cell) for cell in cells])
     write_atomic(path, text.getvalue())
 

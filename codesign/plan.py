@@ -63,10 +63,9 @@ def make_plan(study: StudyConfig) -> Plan:
         ConfigError: the space or the technology is wrong.
     """
     space = compile_space(study)
-    technology_hash = load_technology(space.hardware.technology).content_hash()
     students: dict[str, PlannedStudent] = {}
     points = []
-    lookup = _Lookup(study=study, space=space, technology_hash=technology_hash)
+    lookup = PointPlanner(study=study, space=space, technology_hash=technology_hash_of(space))
     for point in space.points():
         planned, student = lookup.plan(point)
         points.append(planned)
@@ -75,13 +74,19 @@ def make_plan(study: StudyConfig) -> Plan:
     return Plan(study, tuple(points), tuple(students.values()))
 
 
-class _Lookup:
+def technology_hash_of(space: Space) -> str:
+    """Content hash of the prices that every point of a space is billed with."""
+    return load_technology(space.hardware.technology).content_hash()
+
+
+class PointPlanner:
     """Plans points; remembers designs and students, of which there are fewer than points."""
 
     def __init__(self, *, study: StudyConfig, space: Space, technology_hash: str) -> None:
         self._study, self._space, self._technology_hash = study, space, technology_hash
-        self._hardware: dict[tuple[Scalar, ...], HardwareConfig | str] = {}
-        self._students: dict[tuple[Scalar, ...], PlannedStudent | str] = {}
+        # Names belong to the key: conditions give two points the same values on different axes.
+        self._hardware: dict[tuple[tuple[str, Scalar], ...], HardwareConfig | str] = {}
+        self._students: dict[tuple[tuple[str, Scalar], ...], PlannedStudent | str] = {}
         self._teacher_key = _teacher_key(study)
 
     def plan(self, point: Point) -> tuple[PlannedPoint, PlannedStudent | None]:
@@ -103,7 +108,7 @@ class _Lookup:
 
     def _student(self, point: Point) -> PlannedStudent | str:
         values = point.part("student")
-        place = tuple(values.values())
+        place = tuple(values.items())
         if place not in self._students:
             try:
                 training = self._space.student_of(point)
@@ -115,7 +120,7 @@ class _Lookup:
         return self._students[place]
 
     def _design(self, point: Point) -> HardwareConfig | str:
-        place = tuple(point.part("hw").values())
+        place = tuple(point.part("hw").items())
         if place not in self._hardware:
             try:
                 self._hardware[place] = self._space.hardware_of(point)

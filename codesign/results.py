@@ -171,6 +171,7 @@ def read_results(folder: Path) -> StudyResults:
     Raises:
         StudyError: the folder holds no study or its ledger is damaged.
     """
+    from .constraints import admissible, reference_accuracy
     from .ledger import open_ledger
     from .pareto import Objective, front, knee
     from .study import read_study_folder
@@ -180,10 +181,11 @@ def read_results(folder: Path) -> StudyResults:
         rows, stages, meta = ledger.rows(), ledger.stages(), ledger.meta()
     good = [row for row in rows if row.status == "ok"]
     _check_whole(good, folder)
-    best = front(good, study.objective_list())
+    candidates = admissible(rows, study.constraints, reference_accuracy(stages))
+    best = front(candidates, study.objective_list())
     # The pick weighs accuracy against EDAP, whatever the study's own objectives are.
     balance = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
-    choice = knee(front(good, balance))
+    choice = knee(front(candidates, balance))
     on_front = {row.key for row in best}
     picked = choice.row if choice is not None else None
     return StudyResults(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -15,8 +15,21 @@ from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import Spec, validate_spec
 
-from .study import MAX_POINTS, Log2Axis, RangeAxis, Scalar, StudyConfig, nearest, training_spec
+from .constraints import ConstraintSpec
+from .names import nearest
+from .study import (
+    MAX_ANALYTIC_POINTS,
+    MAX_POINTS,
+    Log2Axis,
+    RangeAxis,
+    Scalar,
+    StudyConfig,
+    VectorAxis,
+    training_spec,
+)
 
+#: Points that are looked at before a study starts, to see whether any is possible.
+CHECKED_POINTS = 20_000
 #: Axes that set several fields to one value.
 BUILT_IN_TIES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {"hw.crossbar.size": ("hw.crossbar.rows", "hw.crossbar.cols")}
@@ -32,11 +45,22 @@ _NO_AXES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One dimension: the values it takes and the fields it sets (``targets``, dotted paths)."""
+    """One dimension: the values it takes and the fields it sets (``targets``, dotted paths).
+
+    An axis with a ``parent`` is a part of a point only where the parent has one of the values ``when``.
+    """
 
     name: str
     values: tuple[Scalar, ...]
     targets: tuple[str, ...]
+    parent: str | None = None
+    when: tuple[Scalar, ...] = ()
+
+    def is_part(self, values: Mapping[str, Scalar]) -> bool:
+        """Whether the axis belongs to a point with these ``values`` of the axes before it."""
+        # 1 and True are equal to Python, not to a reader.
+        value = values.get(self.parent) if self.parent is not None else None
+        return self.parent is None or any(value == one and type(value) is type(one) for one in self.when)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +77,69 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """All points of a study: student axes turn slowest, so the designs of a student are neighbours."""
+    """All points of a study: student axes turn slowest, so the designs of a student are neighbours.
+
+    A parent stands before the axes that depend on it. ``student`` is None where nothing is trained.
+    """
 
     axes: tuple[Axis, ...]
     hardware: HardwareConfig
-    student: Spec
+    student: Spec | None
+    constraints: tuple[ConstraintSpec, ...] = ()
 
     @property
     def n_points(self) -> int:
-        """Number of combinations, infeasible ones included."""
-        return math.prod(len(axis.values) for axis in self.axes)
+        """Number of points, infeasible ones included; exact also with conditions."""
+        counts = dict.fromkeys((axis.name for axis in self.axes), 0)
+        for axis in reversed(self.axes):  # children before their parent
+            children = [child for child in self.axes if child.parent == axis.name]
+            counts[axis.name] = sum(
+                math.prod(counts[child.name] for child in children if child.is_part({axis.name: value}))
+                for value in axis.values
+            )
+        return math.prod(counts[axis.name] for axis in self.axes if axis.parent is None)
 
     def points(self) -> Iterator[Point]:
         """Every point in the order of its index."""
-        for index, values in enumerate(itertools.product(*(axis.values for axis in self.axes))):
-            yield Point(index=index, values={axis.name: value for axis, value in zip(self.axes, values, strict=True)})
+        if not any(axis.parent for axis in self.axes):
+            names = [axis.name for axis in self.axes]
+            for index, values in enumerate(itertools.product(*(axis.values for axis in self.axes))):
+                yield Point(index=index, values=dict(zip(names, values, strict=True)))
+            return
+        for index, found in enumerate(self._combinations({}, 0)):
+            yield Point(index=index, values=found)
+
+    def _combinations(self, values: dict[str, Scalar], depth: int) -> Iterator[dict[str, Scalar]]:
+        while depth < len(self.axes) and not self.axes[depth].is_part(values):
+            depth += 1
+        if depth == len(self.axes):
+            yield values
+            return
+        for value in self.axes[depth].values:
+            yield from self._combinations({**values, self.axes[depth].name: value}, depth + 1)
+
+    def choose(self, pick: Callable[[Axis], int]) -> dict[str, Scalar]:
+        """Values of one point: ``pick`` gives the place of a value in an axis, asked in order for those that are part.
+
+        A sampler never sees an axis whose condition does not hold.
+        """
+        values: dict[str, Scalar] = {}
+        for axis in self.axes:
+            if axis.is_part(values):
+                values[axis.name] = axis.values[pick(axis)]
+        return values
 
     def hardware_of(self, point: Point) -> HardwareConfig:
         """Design of a point.
 
         Raises:
-            ConfigError: the combination is no valid hardware.
+            ConfigError: the combination is no valid hardware, or a constraint refuses it.
         """
-        return apply_hardware(self.hardware, point.part("hw"), ties=self._ties())
+        hw = apply_hardware(self.hardware, point.part("hw"), ties=self._ties())
+        for item in self.constraints:
+            if not item.allows_design(hw):
+                raise ConfigError(f"{_text(point.part('hw'))}: constraint '{item}' does not hold")
+        return hw
 
     def student_of(self, point: Point) -> Spec:
         """Training configuration of a point's student.
@@ -83,6 +147,8 @@ class Space:
         Raises:
             ConfigError: the combination is no valid training.
         """
+        if self.student is None:
+            raise ConfigError(f"{_text(point.part('student'))}: nothing is trained in stage: analytic")
         raw = _with_values(self.student.resolved(), point.part("student"), self._ties())
         return validate_spec(type(self.student), raw, where=_text(point.part("student")))
 
@@ -95,23 +161,87 @@ def compile_space(study: StudyConfig) -> Space:
 
     Raises:
         ConfigError: an unknown axis (with the nearest name), a value that no combination allows, a field set
-            by two axes, a value given twice, or more than ``MAX_POINTS`` points.
+            by two axes, a value given twice, a condition on what is no axis, or too many points to enumerate.
     """
     hardware = validate_spec(HardwareConfig, study.hardware, where="hardware")
-    student = validate_spec(training_spec(), study.student, where="student")
+    trains = study.stage == "full"
+    student = validate_spec(training_spec(), study.student, where="student") if trains else None
     targets = _targets(student, study.tied)
     names = sorted(study.space, key=lambda name: not name.startswith("student."))
-    axes = tuple(_axis(name, study.space[name], targets) for name in names)
+    axes = tuple(axis for name in names for axis in _axes(name, study.space[name], targets))
     _check_overlap(axes)
-    space = Space(axes=axes, hardware=hardware, student=student)
-    if space.n_points > MAX_POINTS:
+    axes = _conditional(axes, study.conditions)
+    space = Space(axes=axes, hardware=hardware, student=student, constraints=tuple(study.constraints))
+    most = MAX_POINTS if trains else MAX_ANALYTIC_POINTS
+    if study.search.tries_all and space.n_points > most:
         raise ConfigError(
-            f"space: {space.n_points} points, at most {MAX_POINTS} are enumerated; give an axis fewer values"
+            f"space: {space.n_points} points, at most {most} are enumerated; give an axis fewer values, or write "
+            "search: {sampler: tpe, evaluations: 200}"
         )
     for axis in axes:
         for value in axis.values:
             _check_value(axis, value, space)
     return space
+
+
+def _conditional(axes: tuple[Axis, ...], conditions: Mapping[str, Mapping[str, list[Scalar]]]) -> tuple[Axis, ...]:
+    """The axes with their parents, a parent before what depends on it, else in the order given."""
+    known = {axis.name: axis for axis in axes}
+    for name, condition in conditions.items():
+        if name not in known:
+            raise ConfigError(f"conditions: no axis '{name}' in space; {nearest(name, list(known))}")
+        if len(condition) != 1:
+            raise ConfigError(f"conditions: {name}: got {len(condition)} axes; give one, {{axis: [values]}}")
+        ((parent, when),) = condition.items()
+        if parent not in known or parent == name:
+            others = [other for other in known if other != name]
+            raise ConfigError(f"conditions: {name}: no axis '{parent}' in space; {nearest(parent, others)}")
+        if parent.partition(".")[0] != name.partition(".")[0]:
+            raise ConfigError(f"conditions: {name}: {parent} is of the other half; students and designs stay apart")
+        if not when:
+            raise ConfigError(f"conditions: {name}: no values of {parent}; list those that {name} goes with")
+        for value in when:
+            if not any(value == one and type(value) is type(one) for one in known[parent].values):
+                allowed = ", ".join(str(one) for one in known[parent].values)
+                raise ConfigError(f"conditions: {name}: {parent} is never {value}; its values: {allowed}")
+        known[name] = replace(known[name], parent=parent, when=tuple(when))
+    ordered: dict[str, Axis] = {}
+    while len(ordered) < len(known):
+        ready = [axis for axis in known.values() if axis.name not in ordered]
+        ready = [axis for axis in ready if axis.parent is None or axis.parent in ordered]
+        if not ready:
+            circle = ", ".join(name for name in known if name not in ordered)
+            raise ConfigError(f"conditions: {circle} depend on each other in a circle; let one of them stand alone")
+        ordered[ready[0].name] = ready[0]
+    return tuple(ordered.values())
+
+
+def check_not_empty(space: Space, name: str) -> None:
+    """Refuse a space whose points are all impossible, as far as ``CHECKED_POINTS`` of them tell.
+
+    Raises:
+        ConfigError: how many points were tried, and why the first is impossible.
+    """
+    first, n = "", 0
+    for point in itertools.islice(space.points(), CHECKED_POINTS):
+        n += 1
+        problem = design_problem(space, point)
+        if not problem:
+            return
+        first = first or problem
+    if n < CHECKED_POINTS:
+        raise ConfigError(f"study {name}: none of its {n} points is possible, the first because of {first}")
+
+
+def design_problem(space: Space, point: Point) -> str:
+    """Why a point is impossible before it is run, empty if it is not."""
+    try:
+        space.hardware_of(point)
+        if space.student is not None:
+            space.student_of(point)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def apply_hardware(
@@ -144,10 +274,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _targets(student: Spec, tied: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+def _targets(student: Spec | None, tied: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
     """Axis name -> fields: full paths, short student names where unambiguous, and ties."""
     hardware = leaf_paths(HardwareConfig, "hw")
-    training = leaf_paths(type(student), "student")
+    training = () if student is None else leaf_paths(type(student), "student")
     leaves = [path.rpartition(".")[2] for path in training]
     targets: dict[str, tuple[str, ...]] = {path: (path,) for path in (*training, *hardware)}
     for path, leaf in zip(training, leaves, strict=True):
@@ -167,9 +297,23 @@ def _targets(student: Spec, tied: Mapping[str, list[str]]) -> dict[str, tuple[st
     return targets
 
 
-def _axis(name: str, values: list[Scalar] | RangeAxis | Log2Axis, targets: Mapping[str, tuple[str, ...]]) -> Axis:
+def _axes(
+    name: str, values: list[Scalar] | RangeAxis | Log2Axis | VectorAxis, targets: Mapping[str, tuple[str, ...]]
+) -> list[Axis]:
     if name not in targets:
+        if name.startswith("student.") and not any(known.startswith("student.") for known in targets):
+            raise ConfigError(f"space: {name}: stage: analytic trains no student; use hw. axes, or stage: full")
         raise ConfigError(f"space: no axis '{name}'; {nearest(name, list(targets))}")
+    whole = Axis(name=name, values=_choices(name, values), targets=targets[name])
+    if not isinstance(values, VectorAxis):
+        return [whole]
+    return [
+        replace(whole, name=f"{name}[{i}]", targets=tuple(f"{target}[{i}]" for target in whole.targets))
+        for i in range(values.length)
+    ]
+
+
+def _choices(name: str, values: list[Scalar] | RangeAxis | Log2Axis | VectorAxis) -> tuple[Scalar, ...]:
     choices = values if isinstance(values, list) else values.values()
     if not choices:
         raise ConfigError(f"space: {name}: no values; give at least one")
@@ -179,7 +323,7 @@ def _axis(name: str, values: list[Scalar] | RangeAxis | Log2Axis, targets: Mappi
         if (type(choice), choice) in seen:
             raise ConfigError(f"space: {name}: {choice} is given twice; keep one")
         seen.add((type(choice), choice))
-    return Axis(name=name, values=tuple(choices), targets=targets[name])
+    return tuple(choices)
 
 
 def _check_overlap(axes: tuple[Axis, ...]) -> None:
@@ -205,9 +349,8 @@ def _check_value(axis: Axis, value: Scalar, space: Space) -> None:
 
 
 def _field_problem(values: Mapping[str, Scalar], axis: Axis, space: Space) -> str | None:
-    hardware = axis.name.startswith("hw.")
-    base: Spec = space.hardware if hardware else space.student
-    cls: type[Spec] = HardwareConfig if hardware else type(space.student)
+    base = space.hardware if axis.name.startswith("hw.") or space.student is None else space.student
+    cls = type(base)
     raw = _with_values(base.resolved(), values, space._ties())
     try:
         cls.model_validate(raw)
@@ -234,8 +377,20 @@ def _with_values(
                 if record.get(folder) is None:
                     record[folder] = {}
                 record = record[folder]
-            record[leaf] = value
+            _set(record, leaf, value)
     return raw
+
+
+def _set(record: dict[str, Any], leaf: str, value: Scalar) -> None:
+    """Set a field, or with ``leaf[i]`` an element of a list; its other elements keep the value, or take this one."""
+    name, bracket, rest = leaf.partition("[")
+    if not bracket:
+        record[leaf] = value
+        return
+    place = int(rest.rstrip("]"))
+    elements = list(record.get(name) or [])
+    record[name] = elements + [value] * (place + 1 - len(elements))
+    record[name][place] = value
 
 
 def _adc_of_kind(adc: dict[str, Any], kind: Scalar) -> dict[str, Any]:

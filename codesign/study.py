@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
 from spikeloop.simulator.errors import ConfigError, StudyError
 from spikeloop.simulator.spec import Spec, SpecT, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
 
+from .constraints import ConstraintSpec, contradiction
+from .names import nearest
 from .pareto import CSV_METRICS, Objective
+from .search_spec import RandomNetwork, SearchSpec
 
 Scalar = int | float | str | bool
 
 #: Most points that are enumerated: each is planned in memory, about 2 kB, before the first one runs.
 MAX_POINTS = 100_000
-#: Names that a sentence lists at most.
-_MANY = 15
+#: Most points that are enumerated where each costs a few ms and none is planned ahead (``stage: analytic``).
+MAX_ANALYTIC_POINTS = 1_000_000
 #: Metrics that a study may be judged by.
 METRICS = ("accuracy", *CSV_METRICS, "cycles")
 
@@ -63,18 +65,35 @@ class Log2Axis(Spec):
         return [1 << exponent for exponent in range(low, high + 1)]
 
 
+class VectorAxis(Spec):
+    """A field that is a list, element by element: ``length`` axes ``name[0], name[1], ...`` of the same choices."""
+
+    vector: list[Scalar] = Field(min_length=1)
+    length: int = Field(ge=1, le=1024)
+
+    def values(self) -> list[Scalar]:
+        """Values of each element."""
+        return list(self.vector)
+
+
 def _axis_kind(value: Any) -> str:
     if isinstance(value, dict):
-        return "log2" if "log2" in value else "range"
-    if isinstance(value, Log2Axis):
-        return "log2"
-    return "range" if isinstance(value, RangeAxis) else "choices"
+        return next((kind for kind in ("log2", "vector") if kind in value), "range")
+    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"))
+    return next((kind for cls, kind in kinds if isinstance(value, cls)), "choices")
 
 
 AxisValues = Annotated[
-    Annotated[list[Scalar], Tag("choices")] | Annotated[RangeAxis, Tag("range")] | Annotated[Log2Axis, Tag("log2")],
+    Annotated[list[Scalar], Tag("choices")]
+    | Annotated[RangeAxis, Tag("range")]
+    | Annotated[Log2Axis, Tag("log2")]
+    | Annotated[VectorAxis, Tag("vector")],
     Discriminator(_axis_kind),
 ]
+
+
+#: Fields of a study that came after its first schema.
+_LATER_FIELDS = ("conditions", "constraints", "stage", "network", "density", "reference_point")
 
 
 class Seeds(Spec):
@@ -109,7 +128,13 @@ class StudyConfig(Spec):
         teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
         student: base training of the students, in the same forms; the space changes single fields of it.
         space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
-            names start with ``student.`` or ``hw.``.
+            names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list.
+        conditions: axis -> {other axis: values}: the axis is a part of a point only where the other has one of them.
+        constraints: demands on the designs that may stand on the front.
+        stage: ``full`` trains students and simulates every design; ``analytic`` prices ``network`` in closed form
+            under spikes of ``density`` (one, or one a layer), without accuracy.
+        reference_point: point of the hypervolume, in the order of the objectives; default: the worst values found,
+            kept in the ledger when the study is finished.
         tied: new axis name -> the axes that it sets to one value; ``hw.crossbar.size`` is built in.
         images: test images of the accuracy run.
         calibration_images: training images that calibrate the ADC ranges.
@@ -120,16 +145,67 @@ class StudyConfig(Spec):
     name: str = Field(min_length=1)
     dataset: str = "digits"
     hardware: str | dict[str, Any]
-    teacher: str | dict[str, Any]
-    student: str | dict[str, Any]
+    teacher: str | dict[str, Any] | None = None
+    student: str | dict[str, Any] | None = None
     space: dict[str, AxisValues] = Field(min_length=1)
     tied: dict[str, list[str]] = Field(default_factory=dict)
-    search: Literal["grid", "exhaustive"] = "grid"
+    search: SearchSpec = SearchSpec()
     seeds: Seeds = Seeds()
     images: int = Field(default=360, ge=1)
     calibration_images: int = Field(default=32, ge=1)
     cycle_images: int = Field(default=1, ge=1)
     objectives: list[ObjectiveSpec] = Field(default_factory=_default_objectives, min_length=1)
+    conditions: dict[str, dict[str, list[Scalar]]] = Field(default_factory=dict)
+    constraints: list[ConstraintSpec] = Field(default_factory=list)
+    stage: Literal["full", "analytic"] = "full"
+    network: str | RandomNetwork | None = None
+    density: float | dict[str, float] = 0.15
+    reference_point: list[float] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _objectives_of_the_stage(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("stage") == "analytic" and "objectives" not in value:
+            costs = ("energy_fJ", "latency_ns", "area_um2")
+            return {**value, "objectives": [{"metric": metric, "goal": "min"} for metric in costs]}
+        return value
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _name_of_a_sampler(cls, value: Any) -> Any:
+        return {"sampler": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _parts_of_the_stage(self) -> StudyConfig:
+        full = self.stage == "full"
+        for name in ("teacher", "student"):
+            if (getattr(self, name) is not None) != full:
+                cure = "add it" if full else "leave it out, or use stage: full"
+                raise ValueError(f"{name}: stage: {self.stage} {'needs one' if full else 'trains nothing'}; {cure}")
+        if (self.network is None) != full:
+            raise ValueError(
+                "network: stage: full trains its own; leave it out"
+                if full
+                else "network: stage: analytic needs one; name a network file or write {random: vgg9}"
+            )
+        if not full:
+            metrics = [item.metric for item in self.objectives] + [item.metric or "" for item in self.constraints]
+            measured = [metric for metric in metrics if metric.startswith("accuracy")]
+            if measured:
+                raise ValueError(f"{measured[0]}: stage: analytic has no accuracy; leave it out, or use stage: full")
+        return self
+
+    @model_validator(mode="after")
+    def _constraints_agree(self) -> StudyConfig:
+        pair = contradiction(self.constraints)
+        if pair is not None:
+            raise ValueError(f"constraints: '{pair[0]}' and '{pair[1]}' contradict each other; no design keeps both")
+        if self.reference_point is not None and len(self.reference_point) != len(self.objectives):
+            raise ValueError(
+                f"reference_point has {len(self.reference_point)} numbers for {len(self.objectives)} objectives; "
+                "give one for each"
+            )
+        return self
 
     @model_validator(mode="after")
     def _objectives_differ(self) -> StudyConfig:
@@ -142,6 +218,18 @@ class StudyConfig(Spec):
     def objective_list(self) -> tuple[Objective, ...]:
         """The objectives as the Pareto functions take them."""
         return tuple(Objective(metric=item.metric, goal=item.goal) for item in self.objectives)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field; what was added to the schema later only where it is used, so that older studies stay theirs."""
+        fields = super().resolved()
+        if self.search == SearchSpec(sampler=self.search.sampler, evaluations=self.search.evaluations) and (
+            self.search.tries_all
+        ):
+            fields["search"] = self.search.sampler
+        for name in _LATER_FIELDS:
+            if fields[name] == StudyConfig.model_fields[name].get_default(call_default_factory=True):
+                del fields[name]
+        return fields
 
     def content_hash(self) -> str:
         """sha256 of the whole study."""
@@ -174,11 +262,14 @@ def resolve_study(study: StudyConfig, *, where: str = "study") -> StudyConfig:
         ConfigError: a preset does not exist or is wrong.
     """
     folder = Path(where).parent
-    resolved = {
+    resolved: dict[str, Any] = {
         "hardware": _written_out(HardwareConfig, study.hardware, "accelerators", f"{where}: hardware", folder),
-        "teacher": _training(study, "teacher", where),
-        "student": _training(study, "student", where),
     }
+    if study.stage == "full":
+        resolved |= {"teacher": _training(study, "teacher", where), "student": _training(study, "student", where)}
+    if isinstance(study.network, str):
+        beside = folder / study.network
+        resolved["network"] = str((beside if beside.is_file() else Path(study.network)).absolute())
     return study.model_copy(update=resolved)
 
 
@@ -219,20 +310,10 @@ def study_yaml(study: StudyConfig) -> str:
     return text
 
 
-def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
-    """Cure for an unknown name: the nearest one, or all of them; of very many, those with the same beginning."""
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    beginning = name.partition(".")[0]
-    shown = [other for other in names if other.partition(".")[0] == beginning] if len(names) > _MANY else list(names)
-    more = f", ... ({len(shown)} in all)" if len(shown) > _MANY else ""
-    return f"allowed: {', '.join(shown[:_MANY] or sorted(names)[:_MANY])}{more}"
-
-
 def _training(study: StudyConfig, role: Literal["teacher", "student"], where: str) -> dict[str, Any]:
     """Training of a role: data set and role must agree with the study, which also sets seed and teacher."""
     value = study.teacher if role == "teacher" else study.student
+    assert value is not None  # stage: full has both
     training = _written_out(training_spec(), value, "training", f"{where}: {role}", Path(where).parent)
     for name, wanted in (("role", role), ("dataset", study.dataset)):
         if training[name] != wanted:

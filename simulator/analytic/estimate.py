@@ -60,6 +60,9 @@ class Estimates:
         latency_cycles, interval_cycles, lower_bound_cycles, upper_bound_cycles, unclipped_cycles: (designs,).
         layer_cycles: (designs, 1 + layers), the network input first.
         action_counts: (designs, layers, actions) in the order of ``ACTION_ORDER``.
+        replicas: (designs, layers) copies of each layer's weights.
+        placed: (designs, 1 + layers, 3), exact: tiles of the chip, tiles that hold weights, and PE slots up to the
+            last weight; then of each layer its tiles, home tiles and PEs. Also where the chip is too small.
     """
 
     latency_cycles: Array
@@ -69,6 +72,8 @@ class Estimates:
     unclipped_cycles: Array
     layer_cycles: Array
     action_counts: Array
+    replicas: NDArray[np.int64]
+    placed: NDArray[np.int64]
 
 
 ACTION_ORDER: tuple[str, ...] = tuple(NAMES)
@@ -117,7 +122,8 @@ def estimate_many(
             given[i] = measured[layer.name]
     cycles, totals = np.zeros((n, 1 + n_layers)), np.zeros((n, 6))
     counts = np.zeros((n, n_layers, len(ACTION_ORDER)))
-    estimate_designs(rows, replicas, given, network.n_timesteps, _tables(network), cycles, totals, counts)
+    placed = np.zeros((n, 1 + n_layers, 3), dtype=np.int64)
+    estimate_designs(rows, replicas, given, network.n_timesteps, _tables(network), cycles, totals, counts, placed)
     return Estimates(
         latency_cycles=totals[:, 0],
         interval_cycles=totals[:, 1],
@@ -126,6 +132,8 @@ def estimate_many(
         unclipped_cycles=totals[:, 5],
         layer_cycles=cycles,
         action_counts=counts,
+        replicas=replicas,
+        placed=placed,
     )
 
 

@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..machine.units import residual_bits
 from ..mapping.lower import LoweredLayer, Signal
-from ..mapping.slices import cell_codes
-from ..mapping.tiles import MappedLayer, Mapping
+from ..mapping.slices import SliceScheme, cell_codes
+from ..mapping.tiles import Mapping
 from ..mapping.traffic import receivers
+from ..network.graph import InputNode
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating[Any]]
@@ -124,14 +124,47 @@ _SIZES: WeakKeyDictionary[Mapping, LayerSizes] = WeakKeyDictionary()
 
 
 def _mapped_sizes(mapping: Mapping) -> LayerSizes:
-    node, steps = mapping.network.input, mapping.network.n_timesteps
-    readers = receivers([item.layer for item in mapping.layers])
-    rows = [_layer_sizes(mapped, mapping, readers, steps) for mapped in mapping.layers]
+    places = [
+        LayerPlace(
+            layer=mapped.layer,
+            scheme=mapped.scheme,
+            n_replicas=mapped.n_replicas,
+            n_tiles=len(mapped.tiles),
+            n_homes=len(mapped.home_tiles),
+            n_pes=len(mapped.pes),
+        )
+        for mapped in mapping.layers
+    ]
+    return placed_sizes(mapping.network.input, mapping.network.n_timesteps, places, mapping.n_chip_tiles)
+
+
+class LayerPlace(NamedTuple):
+    """A layer and how much of a chip it takes: all that its sizes depend on."""
+
+    layer: LoweredLayer
+    scheme: SliceScheme
+    n_replicas: int
+    n_tiles: int
+    n_homes: int
+    n_pes: int
+
+
+def placed_sizes(node: InputNode, n_timesteps: int, places: Sequence[LayerPlace], n_chip_tiles: int) -> LayerSizes:
+    """Sizes of a network of which only the counts of tiles and PEs are known; ``mapped_sizes`` without a mapping.
+
+    Args:
+        node: the network's input.
+        n_timesteps: steps T.
+        places: every layer, in order.
+        n_chip_tiles: tiles on the chip, idle ones too.
+    """
+    layers = [place.layer for place in places]
+    readers = receivers(layers)
     c, h, w = node.shape
     return layer_arrays(
-        rows,
-        n_tiles=mapping.n_chip_tiles,
-        n_timesteps=steps,
+        [_layer_sizes(place, layers, readers, n_timesteps) for place in places],
+        n_tiles=n_chip_tiles,
+        n_timesteps=n_timesteps,
         image_bits=c * h * w * node.bits,
         image_static=node.static,
     )
@@ -153,26 +186,26 @@ def layer_arrays(
 
 
 def _layer_sizes(
-    mapped: MappedLayer, mapping: Mapping, readers: Collection[Signal], n_timesteps: int
+    place: LayerPlace, layers: Sequence[LoweredLayer], readers: Collection[Signal], n_timesteps: int
 ) -> dict[str, float]:
-    layer, index = mapped.layer, mapped.layer.index
+    layer, index = place.layer, place.layer.index
     c, h, w = layer.in_shape
     sent = [op for i, op in enumerate(layer.ops) if Signal(index, i) in readers]
     return {
-        "n_pes": len(mapped.pes),
-        "tiles": len(mapped.tiles),
-        "homes": len(mapped.home_tiles),
-        "replicas": mapped.n_replicas,
-        "slices": mapped.scheme.n_slices,
+        "n_pes": place.n_pes,
+        "tiles": place.n_tiles,
+        "homes": place.n_homes,
+        "replicas": place.n_replicas,
+        "slices": place.scheme.n_slices,
         "planes": layer.input.n_planes,
-        "counts_inputs": int(mapped.scheme.input_offset != 0),
-        "code_share": code_share(mapped),
+        "counts_inputs": int(place.scheme.input_offset != 0),
+        "code_share": code_share(place),
         "held": int(layer.input.static and n_timesteps > 1),
         "neurons": layer.n_positions * layer.n_groups * layer.n_outputs,
         "input_bits": c * h * w * layer.input.bits,
         "input_static": int(layer.input.static),
-        "bn_memory_bits": _batch_norm_bits(layer) * mapped.n_replicas,
-        "residual_wait_bits": _residual_bits(mapping, mapped),
+        "bn_memory_bits": _batch_norm_bits(layer) * place.n_replicas,
+        "residual_wait_bits": _residual_bits(layers, layer),
         "sent_bits": sum(op.shape[0] * op.shape[1] * op.shape[2] * op.bits for op in sent),
         "packet_bits": sum(op.shape[0] * op.bits for op in sent),
         **_widths(layer, n_timesteps),
@@ -196,11 +229,11 @@ def _widths(layer: LoweredLayer, n_timesteps: int) -> dict[str, int]:
     return sizes
 
 
-def code_share(mapped: MappedLayer) -> float:
+def code_share(place: LayerPlace) -> float:
     """Mean code of the cells that hold weights, as a share of the highest code of a cell."""
-    values, counts = _weight_counts(mapped.layer)
-    codes = cell_codes(values, mapped.scheme).reshape(values.size, -1)
-    highest = 2**mapped.scheme.cell_bits - 1
+    values, counts = _weight_counts(place.layer)
+    codes = cell_codes(values, place.scheme).reshape(values.size, -1)
+    highest = 2**place.scheme.cell_bits - 1
     return float(counts @ codes.mean(axis=1) / (counts.sum() * highest))
 
 
@@ -222,11 +255,12 @@ def _weight_counts(layer: LoweredLayer) -> tuple[IntArray, IntArray]:
     return _WEIGHT_COUNTS[layer]
 
 
-def _residual_bits(mapping: Mapping, mapped: MappedLayer) -> int:
+def _residual_bits(layers: Sequence[LoweredLayer], layer: LoweredLayer) -> int:
     """Bits of one step of all values that the adds of a layer wait with."""
-    layer = mapped.layer
     return sum(
-        op.shape[0] * op.shape[1] * op.shape[2] * bits for op in layer.ops for bits in residual_bits(mapping, op)
+        op.shape[0] * op.shape[1] * op.shape[2] * layers[signal.layer].ops[signal.op].bits
+        for op in layer.ops
+        for signal in op.residuals
     )
 
 

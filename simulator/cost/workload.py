@@ -78,10 +78,17 @@ def workload_of(mapping: Mapping, hw: HardwareConfig, program: Program | None = 
     streamed = None
     if hw.dataflow.order == "layer_pipelined":
         streamed = stream_bits(program if program is not None else compile_program(mapping, hw))
-    return _workload(mapped_sizes(mapping), hw, streamed)
+    return sized_workload(mapped_sizes(mapping), hw, streamed)
 
 
-def _workload(sizes: LayerSizes, hw: HardwareConfig, streamed: StreamBits | None) -> Workload:
+def sized_workload(sizes: LayerSizes, hw: HardwareConfig, streamed: StreamBits | None = None) -> Workload:
+    """Sizes of a design whose layers take so much of a chip.
+
+    Args:
+        sizes: what the mapping says, or the counts of tiles and PEs alone (``placed_sizes``).
+        hw: design.
+        streamed: slots of the streams, needed in ``layer_pipelined``.
+    """
     whole = sizes.n_timesteps if hw.dataflow.loop == "layer_major" else 1
     banks = sizes.homes * hw.neuron.memory.banks
     bits = np.zeros((len(MEMORIES), sizes.n_pes.size), dtype=np.int64)
@@ -193,4 +200,4 @@ def nominal_workload(hw: HardwareConfig, layer: NominalLayer) -> Workload:
         "packet_bits": outputs,
     }
     arrays = layer_arrays([sizes], n_tiles=1, n_timesteps=layer.n_timesteps, image_bits=0, image_static=True)
-    return _workload(arrays, hw, None)
+    return sized_workload(arrays, hw)

@@ -28,6 +28,7 @@ def estimate_designs(
     cycles: Array,
     totals: Array,
     counts: Array,
+    placed: IntArray,
 ) -> None:
     """One row for each design.
 
@@ -41,6 +42,8 @@ def estimate_designs(
         totals: (n, 6), written: latency, interval, lower, upper bound of the latency, lower bound of the interval,
             estimate before clipping; all of them nan where the chip is too small.
         counts: (n, layers, actions), written.
+        placed: (n, 1 + layers, 3), written: tiles of the chip (``chip.tiles``, or as many as needed), tiles that hold
+            weights, PE slots up to the last weight; then of each layer its tiles, home tiles and PEs.
     """
     n_layers = net.layer.size
     for i in range(designs.size):
@@ -56,6 +59,11 @@ def estimate_designs(
         for number in range(n_layers):
             slot = cut_layer(d, net, number, slot, replicas[i, number], cuts[number], sums)
         tiles = -(-slot // d.pes_per_tile)
+        placed[i, 0, 0], placed[i, 0, 1], placed[i, 0, 2] = max(d.chip_tiles, tiles), tiles, slot
+        for number in range(n_layers):
+            row = placed[i, 1 + number]
+            row[0], row[1] = cuts[number].tiles, cuts[number].homes
+            row[2] = cuts[number].n_pes * replicas[i, number]
         if d.chip_tiles > 0:
             if tiles > d.chip_tiles:
                 totals[i] = np.nan

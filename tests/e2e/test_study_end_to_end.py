@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from spikeloop.codesign.explore import dry_run, run_study
+from spikeloop.codesign.dry_run import dry_run
+from spikeloop.codesign.explore import run_study
 from spikeloop.codesign.ledger import open_ledger
 from spikeloop.codesign.study import StudyConfig, load_study
 from spikeloop.simulator.config import shipped_files
@@ -77,7 +78,8 @@ def test_more_images_than_there_are_is_refused_and_nothing_written(
 def test_shipped_studies_are_valid_and_the_demo_is_large_enough() -> None:
     plans = {name: dry_run(load_study(name)) for name in shipped_files("studies")}
     assert {"demo", "smoke"} <= plans.keys()
-    assert all(plan.n_infeasible == 0 for plan in plans.values())
+    # Of a sweep the impossible points are not counted.
+    assert all(not plan.n_infeasible for plan in plans.values())
     assert plans["demo"].n_points >= 48
     axes = load_study("demo").space
     assert {"student.weight_bits", "student.membrane_bits", "hw.crossbar.size", "hw.adc.bits"} <= axes.keys()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from oracles.fake_study import HARDWARE, FakeTraining, fake_stages, fake_study, read_notes
 
 from spikeloop.codesign import space, study
-from spikeloop.codesign.explore import BATCH, ProgressEvent, StudySummary, dry_run, run_study
+from spikeloop.codesign.dry_run import dry_run
+from spikeloop.codesign.explore import BATCH, ProgressEvent, StudySummary, run_study
 from spikeloop.codesign.ledger import Row, open_ledger
 from spikeloop.codesign.plan import make_plan
 from spikeloop.codesign.study import StudyConfig, load_study, read_study_folder, resolve_study, study_yaml
@@ -81,7 +82,7 @@ def test_any_text_survives_the_strict_reader(tmp_path: Path, text: str) -> None:
         ({"imagez": 3}, r"imagez: unknown field; did you mean 'images'\?"),
         ({"images": 0}, "greater than or equal to 1"),
         ({"schema_version": 2}, "schema_version"),
-        ({"search": "magic"}, "'grid' or 'exhaustive'"),
+        ({"search": "magic"}, "no sampler 'magic'; allowed: grid, exhaustive"),
         ({"space": {}}, "space"),
         ({"space": {"hw.adc.bits": {"range": [5, 3]}}}, "is empty"),
         ({"space": {"hw.adc.bits": {"range": [1, 10**15]}}}, "more than 100000 values"),
