@@ -167,6 +167,9 @@ class AnalyticEvaluator:
         tasks = [Task(work=price_points, items=jobs) for jobs in self._cut(missing)]
 
         def on_done(outcome: Outcome) -> tuple[Task, ...]:
+            if outcome.error is not None and len(outcome.task.items) > 1:
+                # One point broke the task: alone, each gets its own answer.
+                return tuple(Task(work=price_points, items=(job,)) for job in outcome.task.items)
             self._keep(outcome, missing)
             return ()
 

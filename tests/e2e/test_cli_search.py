@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import yaml
 
 from spikeloop.codesign.cli import main
 from spikeloop.codesign.ledger import open_ledger
+from spikeloop.simulator.analytic import price as price_module
+from spikeloop.simulator.analytic.price import price_many
+from spikeloop.simulator.config import HardwareConfig
 
 pytestmark = pytest.mark.e2e
 
@@ -109,3 +113,20 @@ def test_a_search_is_the_same_with_two_workers(tmp_path: Path) -> None:
         assert main(["explore", study, "--out", str(tmp_path / workers), "--workers", workers]) == 0
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
     assert (tmp_path / "1" / "front.csv").read_bytes() == (tmp_path / "2" / "front.csv").read_bytes()
+
+
+def test_a_point_that_breaks_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def price(network: object, summary: object, designs: Sequence[HardwareConfig], technology: object) -> object:
+        if any(hw.adc_bits == 4 for hw in designs):
+            raise ZeroDivisionError("division by zero")
+        return price_many(network, summary, designs, technology)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(price_module, "price_many", price)
+    study = written(tmp_path, space={"hw.adc.bits": [3, 4, 5]}, conditions={})
+    assert main(["explore", study, "--out", str(tmp_path / "out")]) == 3
+    with open_ledger(tmp_path / "out" / "ledger.sqlite") as ledger:
+        assert [(row.status, row.reason) for row in ledger.rows()] == [
+            ("ok", ""),
+            ("failed", "division by zero"),
+            ("ok", ""),
+        ]

@@ -206,7 +206,7 @@ def searched(name: str, **changes: Any) -> StudyConfig:
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2"])
-def test_a_search_ends_alike_after_a_loss(name: str, tmp_path: Path) -> None:
+def test_a_search_ends_alike_with_two_workers_after_a_loss(name: str, tmp_path: Path) -> None:
     config = searched(name, constraints=[ConstraintSpec(metric="area_um2", at_most=9000000.0)])
     digests, fronts = [], []
     for out in (tmp_path / "one", tmp_path / "lost"):
@@ -215,7 +215,7 @@ def test_a_search_ends_alike_after_a_loss(name: str, tmp_path: Path) -> None:
             with sqlite3.connect(out / "ledger.sqlite") as connection:
                 connection.execute("DELETE FROM points WHERE point % 3 = 1 OR point > 15")
             connection.close()
-            summary = run_study(config, out, resume=True, stages=fake_stages())
+            summary = run_study(config, out, resume=True, workers=2, stages=fake_stages())
             assert summary.n_missing == 0
             assert 0 < summary.n_resumed < summary.n_ok
         with open_ledger(out / "ledger.sqlite") as ledger:
