@@ -97,7 +97,7 @@ def train_student(
             raise ConfigError(
                 f"the teacher is a '{teacher.plan.name}' and the student a '{config.network}'; match them"
             )
-        net.load_state_dict(teacher.eval().state_dict())
+        net.start_from(teacher.eval())
     return _train(net, config, dataset, teacher, progress)
 
 
@@ -110,7 +110,7 @@ def _train(
     labels = torch.from_numpy(dataset.train_labels)
     optimiser = _optimiser(net, config)
     batches = -(-len(labels) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, config.epochs * batches))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, batches))
     shuffle = torch.Generator().manual_seed(config.seed)
     taught = teacher is not None and config.losses.needs_teacher
     history = []
@@ -125,7 +125,15 @@ def _train(
             output = net(codes[batch])
             with torch.no_grad():
                 lesson = teacher(codes[batch]) if taught and teacher is not None else None
-            loss = total_loss(output, labels[batch], config.losses, lesson)
+            loss = total_loss(
+                output,
+                labels[batch],
+                config.losses,
+                lesson,
+                layers=net.lif_names(),
+                reset=config.neuron.reset,
+                kd_factor=config.losses.kd_factor(epoch),
+            )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
@@ -172,15 +180,25 @@ def _check_classes(net: SpikingNet, dataset: Dataset) -> None:
 def _optimiser(net: SpikingNet, config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimiser == "sgd":
         return torch.optim.SGD(
-            net.parameters(), lr=config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+            net.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            weight_decay=config.weight_decay,
         )
     return torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
 
-def _lr_factor(config: TrainingConfig, steps: int) -> Callable[[int], float]:
-    if config.cosine:
-        return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return lambda step: 1.0
+def _lr_factor(config: TrainingConfig, batches: int) -> Callable[[int], float]:
+    """Factor of lr at a step (counted from 0) of so many batches an epoch."""
+    rise, steps = config.warmup_epochs * batches, config.epochs * batches
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / (steps - rise)))) if config.cosine else 1.0
+
+    return factor
 
 
 def _finite(*values: torch.Tensor) -> bool:

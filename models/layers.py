@@ -22,11 +22,10 @@ from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
 from .quantisers import (
     FoldedBatchNorm,
     QuantisationSpec,
+    WeightQuantiser,
     fake_quantised_weight,
     fold_batch_norm,
     straight_through,
-    weight_codes,
-    weight_step,
 )
 
 _EPS = 1e-5
@@ -117,26 +116,27 @@ class QuantWeightLayer(WeightLayer):
         self, geometry: LayerGeometry, *, weight_spec: QuantSpec, bn_bits: int, codes_per_theta: float
     ) -> None:
         super().__init__(geometry)
-        self.weight_spec = weight_spec
+        self.quantiser = WeightQuantiser(weight_spec)
         self.bn_bits = bn_bits
         self.codes_per_theta = codes_per_theta
 
     def training_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, rounded as the integers will be; gradients as if they were not."""
-        step = weight_step(self.weight, self.weight_spec)
-        sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.weight_spec), self.geometry)
-        scale = step * self.geometry.input_scale
+        step = self.quantiser.training_step(self.weight)
+        sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec), self.geometry)
+        # Batch norm undoes the factor of its input, so a learned step gets all of its gradient through the codes.
+        scale = step.detach() * self.geometry.input_scale
         real, mean, var = self._normalise(sums, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
         return straight_through(real, self._current_on_grid(sums.detach(), folded))
 
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
-        return weight_codes(self.weight, weight_step(self.weight, self.weight_spec), self.weight_spec)
+        return self.quantiser.codes(self.weight)
 
     def sum_scale(self) -> torch.Tensor:
         """Real value of a sum of codes of 1, float64 scalar."""
-        return weight_step(self.weight, self.weight_spec) * self.geometry.input_scale
+        return self.quantiser.step(self.weight) * self.geometry.input_scale
 
     def folded(self) -> FoldedBatchNorm:
         """Integer constants of the batch norm with running statistics."""
@@ -244,25 +244,31 @@ class QuantReadout(FloatReadout):
 
     def __init__(self, geometry: LayerGeometry, *, weight_spec: QuantSpec) -> None:
         super().__init__(geometry)
-        self.weight_spec = weight_spec
+        self.quantiser = WeightQuantiser(weight_spec)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Real-valued logits (T or 1, B, classes): integer ones times the scale of the sums."""
         if not self.training:
             return (self.integer_run(codes) * self.scale()).to(codes.dtype)
-        step = weight_step(self.weight, self.weight_spec)
-        scale = float(step) * self.geometry.input_scale
-        weight = fake_quantised_weight(self.weight, step, self.weight_spec)
-        bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / scale, torch))
+        step = self.quantiser.training_step(self.weight)
+        scale = self._training_scale(step)
+        weight = fake_quantised_weight(self.weight, step, self.quantiser.spec)
+        bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / self.scale(), torch))
         return functional.linear(codes.flatten(2), weight, bias) * scale
+
+    def _training_scale(self, step: torch.Tensor) -> torch.Tensor | float:
+        """Scale of the sums; with a learned step it carries the gradient of LSQ, step included."""
+        if self.quantiser.learned:
+            return step.to(self.weight.dtype) * self.geometry.input_scale
+        return float(step) * self.geometry.input_scale
 
     def scale(self) -> float:
         """Real value of an integer logit of 1."""
-        return float(weight_step(self.weight, self.weight_spec)) * self.geometry.input_scale
+        return float(self.quantiser.step(self.weight)) * self.geometry.input_scale
 
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
-        return weight_codes(self.weight, weight_step(self.weight, self.weight_spec), self.weight_spec)
+        return self.quantiser.codes(self.weight)
 
     def integer_bias(self) -> torch.Tensor:
         """Bias codes, float64 that holds integers."""

@@ -7,6 +7,7 @@ arXiv 2102.04159): the spikes of a block's end and of its beginning add up to sm
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
@@ -259,6 +260,23 @@ def geometries(plan: Architecture) -> dict[str, LayerGeometry]:
         for step in plan.steps
         if isinstance(step.plan, WeightPlan)
     }
+
+
+def neuron_steps(plan: Architecture) -> tuple[str, ...]:
+    """Names of the steps with neurons, in order."""
+    return tuple(step.name for step in plan.steps if isinstance(step.plan, Conv | Dense | StreamLif))
+
+
+def check_layer_names(plan: Architecture, names: Iterable[str], where: str) -> None:
+    """Refuse names that are no weight layer of the network.
+
+    Raises:
+        NetworkError: the sentence lists the layers.
+    """
+    known = geometries(plan)
+    for name in names:
+        if name not in known:
+            raise NetworkError(f"{where}: network {plan.name} has no layer '{name}'; allowed: {', '.join(known)}")
 
 
 def _geometry(plan: WeightPlan, source: Value, outputs: int) -> LayerGeometry:

@@ -202,9 +202,7 @@ def measure(
         sources=(*citations(bill.components, technology), *device_sources(hw)),
         warnings=(
             *price_notes(bill.components),
-            *weak_numbers(
-                bill.components, [part.energy_fJ for part in by_component.values()], interval_ns, technology
-            ),
+            *weak_numbers(bill.components, [part.energy_fJ for part in by_component.values()], interval_ns, technology),
         ),
     )
 

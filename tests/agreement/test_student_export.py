@@ -115,6 +115,16 @@ def _spike_blocks(draw):
     return layers + ([Dense(name="d", features=6)] if draw(st.booleans()) else [])
 
 
+QUANTISERS = [
+    ("uniform", "max"),
+    ("uniform", "percentile"),
+    ("uniform", "learned"),
+    ("rescaw", "mean"),
+    ("rescaw", "max"),
+    ("rescaw", "percentile"),
+]
+
+
 @st.composite
 def students(draw) -> tuple[SpikingNet, np.ndarray]:
     signed, static = draw(st.booleans()), draw(st.booleans())
@@ -133,14 +143,16 @@ def students(draw) -> tuple[SpikingNet, np.ndarray]:
         leak_shift=leak_shift,
         reset=draw(st.sampled_from(["hard", "soft"])),
     )
+    quantiser, scale = draw(st.sampled_from(QUANTISERS))
     quantisation = QuantisationSpec(
-        weight_bits=draw(st.integers(2, 8)),
+        weight_bits=draw(st.integers(1 if quantiser == "rescaw" else 2, 8)),
         membrane_bits=draw(st.integers(2, 9)),
         bn_bits=draw(st.integers(3, 12)),
         guard_bits=draw(st.integers(0, 5)),
         first_layer_bits=draw(st.integers(2, 8)),
         last_layer_bits=draw(st.integers(2, 8)),
-        weight_scale=draw(st.sampled_from(["max", "percentile"])),
+        weight_quantiser=quantiser,
+        weight_scale=scale,
         weight_percentile=90.0,
         stream_bits=draw(st.integers(2, 10)),
         stream_thresholds=draw(st.sampled_from([1, 2, 4, 8])),
@@ -163,6 +175,11 @@ def _check_random_students(drawn):
     student, codes = drawn
     network = to_network(student, "drawn")
     truth = assert_same(student, network, codes)
+    for step in student.steps[1:]:
+        if not isinstance(block := student.blocks[step.name], QuantWeightLayer):
+            continue
+        quantiser = block.quantiser
+        _SEEN[f"affine {quantiser.spec.affine}, {quantiser.spec.scale}"] += 1
     _SEEN["stream saturated"] += truth.stream_saturated > 0
     _SEEN["sew above one"] += truth.sew_above_one > 0
     for node in network.nodes:
@@ -176,6 +193,8 @@ def test_random_students_equal_the_integer_walk_with_and_without_residuals():
     _check_random_students()
     for case in ("stream saturated", "sew above one", "shift left", "shift right"):
         assert _SEEN[case] >= 10, (case, _SEEN)
+    for quantiser, scale in QUANTISERS:
+        assert _SEEN[f"affine {quantiser == 'rescaw'}, {scale}"] >= 5, (quantiser, scale, _SEEN)
 
 
 @pytest.mark.parametrize("name", ["ms_resnet_tiny", "sew_resnet_tiny"])
