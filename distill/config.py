@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from spikeloop.models.lif import NeuronSpec
-from spikeloop.models.plan import Architecture, check_layer_names, neuron_steps
+from spikeloop.models.plan import Architecture, check_student, neuron_steps
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.zoo import architecture
 from spikeloop.simulator.config import resolve_yaml
@@ -111,7 +111,7 @@ class TrainingConfig(Spec):
             )
         plan = architecture(self.network)  # refuses an unknown name
         if self.quantisation is not None:
-            check_layer_names(plan, self.quantisation.layer_bits, "quantisation.layer_bits")
+            check_student(plan, self.quantisation)
         self._check_layer_weights(plan)
         return self
 

@@ -28,7 +28,8 @@ from .quantisers import (
     straight_through,
 )
 
-_EPS = 1e-5
+#: Added to a variance.
+BN_EPS = 1e-5
 #: Default share of the newest batch in the running statistics.
 MOMENTUM = 0.1
 _FLOAT32_EXACT = 2**24
@@ -88,7 +89,7 @@ class WeightLayer(nn.Module):
         from_batch = self.training and not self.statistics_frozen
         if from_batch:
             mean, var = torch.zeros_like(mean), torch.ones_like(var)
-        normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, _EPS / scale**2)
+        normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, BN_EPS / scale**2)
         if from_batch:
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)
@@ -130,6 +131,10 @@ class QuantWeightLayer(WeightLayer):
         folded = self._fold(scale, mean.double(), var.double())
         return straight_through(real, self._current_on_grid(sums.detach(), folded))
 
+    def start_step(self) -> None:
+        """First value of a learned step, for the present weights."""
+        self.quantiser.start(self.weight)
+
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
         return self.quantiser.codes(self.weight)
@@ -168,7 +173,7 @@ class QuantWeightLayer(WeightLayer):
     @torch.no_grad()
     def _fold(self, scale: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
         """Constants for sums of codes with the given mean and variance, (C,) float64."""
-        gain = self.gamma.double() * torch.rsqrt(var + _EPS / scale**2)
+        gain = self.gamma.double() * torch.rsqrt(var + BN_EPS / scale**2)
         offset = self.beta.double() - mean * gain
         return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
 
@@ -208,7 +213,12 @@ class QuantLayer(QuantWeightLayer):
         )
         self.neuron = neuron
         self.n_timesteps = n_timesteps
-        self.grid = grid
+        self.base_grid = grid
+
+    @property
+    def grid(self) -> MembraneGrid:
+        """Grids of the membrane."""
+        return self.base_grid
 
     def forward(self, codes: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
@@ -255,6 +265,10 @@ class QuantReadout(FloatReadout):
         weight = fake_quantised_weight(self.weight, step, self.quantiser.spec)
         bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / self.scale(), torch))
         return functional.linear(codes.flatten(2), weight, bias) * scale
+
+    def start_step(self) -> None:
+        """First value of a learned step, for the present weights."""
+        self.quantiser.start(self.weight)
 
     def _training_scale(self, step: torch.Tensor) -> torch.Tensor | float:
         """Scale of the sums; with a learned step it carries the gradient of LSQ, step included."""
@@ -316,7 +330,7 @@ def check_membrane(current: float, neuron: NeuronSpec, grid: MembraneGrid, name:
     Raises:
         NetworkError: the layer is named.
     """
-    leaked = neuron.leak_mul * grid.theta
+    leaked = neuron.leak_mul * (-grid.code_min << grid.guard_bits)
     before_reset = leaked / 2**neuron.leak_shift + 1 + current + grid.theta
     _refuse_inexact(max(leaked, before_reset), name, "a membrane", "membrane_bits or guard_bits")
 

@@ -7,7 +7,6 @@ arXiv 2102.04159): the spikes of a block's end and of its beginning add up to sm
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
@@ -15,6 +14,7 @@ from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import InputNode
 
 from .layers import LayerGeometry
+from .quantisers import QuantisationSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,16 +267,23 @@ def neuron_steps(plan: Architecture) -> tuple[str, ...]:
     return tuple(step.name for step in plan.steps if isinstance(step.plan, Conv | Dense | StreamLif))
 
 
-def check_layer_names(plan: Architecture, names: Iterable[str], where: str) -> None:
-    """Refuse names that are no weight layer of the network.
+def check_student(plan: Architecture, quantisation: QuantisationSpec) -> None:
+    """Refuse a quantisation that the network cannot have.
 
     Raises:
-        NetworkError: the sentence lists the layers.
+        NetworkError: a width for an unknown layer, or MINT on a residual stream; the sentence says what is allowed.
     """
     known = geometries(plan)
-    for name in names:
+    for name in quantisation.layer_bits:
         if name not in known:
-            raise NetworkError(f"{where}: network {plan.name} has no layer '{name}'; allowed: {', '.join(known)}")
+            raise NetworkError(
+                f"quantisation.layer_bits: network {plan.name} has no layer '{name}'; allowed: {', '.join(known)}"
+            )
+    if quantisation.weight_quantiser == "mint" and any(isinstance(step.plan, StreamLif) for step in plan.steps):
+        raise NetworkError(
+            f"quantisation.weight_quantiser: mint gives every layer a step of its own, which the residual stream of "
+            f"network {plan.name} cannot have; use uniform or rescaw, or a network without a stream"
+        )
 
 
 def _geometry(plan: WeightPlan, source: Value, outputs: int) -> LayerGeometry:

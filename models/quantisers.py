@@ -74,6 +74,10 @@ class QuantisationSpec(Spec):
                 )
         return self
 
+    def shares_step(self, reads_input: bool) -> bool:
+        """Whether a layer with neurons has one step for weights and membrane."""
+        return self.weight_quantiser == "mint" and not reads_input
+
     def weight_spec(self, position: Literal["first", "inner", "last"], layer: str | None = None) -> QuantSpec:
         """Quantiser of the weights of a layer at that position; the name finds its own bits, if it has any."""
         bits = {"first": self.first_layer_bits, "inner": self.weight_bits, "last": self.last_layer_bits}[position]
@@ -172,6 +176,10 @@ class WeightQuantiser(nn.Module):
     def codes(self, weight: torch.Tensor) -> torch.Tensor:
         """Codes of ``weight``, float64 that holds integers."""
         return weight_codes(weight, self.step(weight), self.spec)
+
+    def codes_at(self, weight: torch.Tensor, step: float) -> torch.Tensor:
+        """Codes of ``weight`` at a step of the caller's."""
+        return weight_codes(weight, torch.tensor(step, dtype=torch.float64), self.spec)
 
 
 class FoldedBatchNorm(NamedTuple):

@@ -26,6 +26,7 @@ from .layers import (
     WeightLayer,
 )
 from .lif import LifCodes, NeuronSpec
+from .mint import MintLayer
 from .plan import (
     Add,
     Architecture,
@@ -39,7 +40,7 @@ from .plan import (
     StreamConv,
     StreamLif,
     SumPool,
-    check_layer_names,
+    check_student,
     geometries,
     neuron_steps,
 )
@@ -275,7 +276,7 @@ class SpikingNet(nn.Module):
         """Set every learned step to its first value for the present weights."""
         for block in self.blocks.values():
             if isinstance(block, QuantWeightLayer | QuantReadout):
-                block.quantiser.start(block.weight)
+                block.start_step()
 
     @torch.no_grad()
     def settle_statistics(self, codes: torch.Tensor, batch_size: int) -> None:
@@ -361,10 +362,11 @@ def build_student(
     """Quantised network with seeded random weights; its parameters have the teacher's names and shapes.
 
     Raises:
-        NetworkError: ``layer_bits`` names a layer that the network does not have.
+        NetworkError: ``layer_bits`` names a layer that the network does not have, or the weight quantiser does not
+            go with its residual stream.
     """
     geometry = geometries(plan)
-    check_layer_names(plan, quantisation.layer_bits, "quantisation.layer_bits")
+    check_student(plan, quantisation)
     blocks: dict[str, nn.Module] = {}
     for step in plan.steps:
         name, item = step.name, step.plan
@@ -380,7 +382,8 @@ def build_student(
         elif isinstance(item, Classifier):
             blocks[name] = QuantReadout(geometry[name], weight_spec=quantisation.weight_spec("last", name))
         else:
-            blocks[name] = QuantLayer(geometry[name], neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
+            layer = MintLayer if quantisation.shares_step(step.sources[0] == plan.input.name) else QuantLayer
+            blocks[name] = layer(geometry[name], neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
     return _initialised(SpikingNet(plan, blocks, n_timesteps), seed)
 
 

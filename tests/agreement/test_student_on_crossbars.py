@@ -35,6 +35,7 @@ QUANTISERS = [
     ("uniform", "learned"),
     ("rescaw", "mean"),
     ("rescaw", "max"),
+    ("mint", "learned"),
 ]
 
 
@@ -103,6 +104,7 @@ def students(draw, quantiser, scale):
             torch.nn.init.normal_(block.gamma, 0.5, 1.0)
             torch.nn.init.normal_(block.beta, 0.5, 0.5)
             block.running_var.fill_(draw(st.sampled_from([0.05, 0.2, 1.0])))
+    student.start_steps()
     rng = np.random.default_rng(seed)
     lead = (3,) if static else (n_timesteps, 3)
     spikes = SpikeTrain(
