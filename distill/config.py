@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.plan import Architecture, check_student, neuron_steps
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.zoo import architecture
 from spikeloop.simulator.config import resolve_yaml
@@ -15,14 +17,46 @@ from spikeloop.simulator.strict_yaml import read_yaml
 
 from .events import FrameRule
 
+#: Which steps of student and teacher are compared.
+Match = Literal["step", "mean"]
+MembraneForm = Literal["l2", "relative", "gram"]
+
 
 class LossSpec(Spec):
-    """Weights of the losses; a distillation loss of weight 0 is not computed."""
+    """Weights and forms of the losses; a distillation loss of weight 0 is not computed.
+
+    ``label_loss`` is what ``cross_entropy`` weighs: cross entropy of the time mean, or ``tet`` (Deng et al., ICLR
+    2022): cross entropy of every step, with ``tet_share`` of the squared distance of the logits from ``tet_target``.
+    ``logit_match`` and ``membrane_match`` say what a student with fewer steps than its teacher is compared with:
+    the same step, or the time mean. ``layer_weights`` weigh the membranes of layers with neurons by name, 1 where
+    left out. The weights of both distillation losses grow over the first ``kd_warmup_epochs``.
+    """
 
     cross_entropy: float = Field(default=1.0, ge=0)
+    label_loss: Literal["mean", "tet"] = "mean"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    tet_share: float = Field(default=0.05, ge=0, le=1)
+    tet_target: float = 1.0
     logit_kd: float = Field(default=0.0, ge=0)
+    logit_match: Match = "mean"
     temperature: float = Field(default=4.0, gt=0)
     membrane_kd: float = Field(default=0.0, ge=0)
+    membrane_form: MembraneForm = "l2"
+    membrane_point: Literal["before_reset", "after_reset"] = "before_reset"
+    membrane_match: Match = "step"
+    layer_weights: dict[str, float] = Field(default_factory=dict)
+    kd_warmup_epochs: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _layer_weights_not_negative(self) -> LossSpec:
+        for name, weight in self.layer_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"layer_weights.{name}={weight}; allowed 0 and above")
+        return self
+
+    def kd_factor(self, epoch: int) -> float:
+        """Share of the distillation weights in an epoch, counted from 1: epoch/kd_warmup_epochs, then 1."""
+        return min(1.0, epoch / self.kd_warmup_epochs) if self.kd_warmup_epochs else 1.0
 
     @property
     def needs_teacher(self) -> bool:
@@ -47,8 +81,9 @@ class TrainingConfig(Spec):
     """One training run.
 
     ``teacher`` is the checkpoint folder that a student starts from and is taught by. The last
-    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``frames`` says how events are
-    spread over the time steps; images do not need it.
+    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``momentum`` is that of ``sgd``
+    (Nesterov's, where it is above 0). The learning rate grows linearly over the first ``warmup_epochs``. ``frames``
+    says how events are spread over the time steps; images do not need it.
     """
 
     role: Literal["teacher", "student"]
@@ -66,6 +101,8 @@ class TrainingConfig(Spec):
     batch_size: int = Field(default=64, ge=1)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    warmup_epochs: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     cosine: bool = True
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -85,8 +122,26 @@ class TrainingConfig(Spec):
                 f"frozen_epochs={self.frozen_epochs} leaves none of epochs={self.epochs} to learn the statistics; "
                 f"allowed 0 to {self.epochs - 1}"
             )
-        architecture(self.network)  # refuses an unknown name
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} leaves none of epochs={self.epochs} at the full lr; "
+                f"allowed 0 to {self.epochs - 1}"
+            )
+        plan = architecture(self.network)  # refuses an unknown name
+        if self.quantisation is not None:
+            check_student(plan, self.quantisation)
+        self._check_layer_weights(plan)
         return self
+
+    def _check_layer_weights(self, plan: Architecture) -> None:
+        layers = neuron_steps(plan)
+        for name in self.losses.layer_weights:
+            if name not in layers:
+                raise ValueError(
+                    f"losses.layer_weights: network {plan.name} has no neurons '{name}'; allowed: {', '.join(layers)}"
+                )
+        if self.losses.layer_weights and not any(self.losses.layer_weights.get(name, 1.0) for name in layers):
+            raise ValueError("losses.layer_weights gives every layer 0; give one a weight above 0")
 
     def content_hash(self) -> str:
         """sha256 of every field, defaults included."""

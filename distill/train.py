@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from spikeloop.models.zoo import SpikingNet, architecture, build_student, build_teacher
+from spikeloop.models.zoo import NetOutput, SpikingNet, architecture, build_student, build_teacher
 from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationError
 
 from .augment import Augmenter
@@ -98,7 +98,12 @@ def train_student(
             raise ConfigError(
                 f"the teacher is a '{teacher.plan.name}' and the student a '{config.network}'; match them"
             )
-        net.load_state_dict(teacher.eval().state_dict())
+        if not net.plan.input.static and teacher.n_timesteps != config.n_timesteps:
+            raise ConfigError(
+                f"n_timesteps={config.n_timesteps} and the teacher has {teacher.n_timesteps}; events are cut into as "
+                "many frames as there are steps, so a teacher of events needs the same number"
+            )
+        net.start_from(teacher.eval())
     return _train(net, config, dataset, teacher, progress)
 
 
@@ -112,7 +117,7 @@ def _train(
     labels = torch.from_numpy(dataset.train_labels)
     optimiser = _optimiser(net, config)
     batches = -(-len(labels) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, config.epochs * batches))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, batches))
     augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
     shuffle = torch.Generator().manual_seed(config.seed)
     taught = teacher is not None and config.losses.needs_teacher
@@ -126,10 +131,7 @@ def _train(
         loss_sum, correct = 0.0, 0
         for batch in torch.split(torch.randperm(len(labels), generator=shuffle), config.batch_size):
             shown = augmenter.shown(codes, batch, epoch)
-            output = net(shown)
-            with torch.no_grad():
-                lesson = teacher(shown) if taught and teacher is not None else None
-            loss = total_loss(output, labels[batch], config.losses, lesson)
+            output, loss = _step(net, teacher if taught else None, config, shown, labels[batch], epoch)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
@@ -149,6 +151,30 @@ def _train(
         n_test=len(dataset.test_labels),
         cpu_time_s=time.process_time() - started_s,
     )
+
+
+def _step(
+    net: SpikingNet,
+    teacher: SpikingNet | None,
+    config: TrainingConfig,
+    shown: torch.Tensor,
+    labels: torch.Tensor,
+    epoch: int,
+) -> tuple[NetOutput, torch.Tensor]:
+    """What the network makes of a batch, and its loss; the teacher sees the same pictures."""
+    output = net(shown)
+    with torch.no_grad():
+        lesson = None if teacher is None else teacher(shown)
+    loss = total_loss(
+        output,
+        labels,
+        config.losses,
+        lesson,
+        layers=net.lif_names(),
+        reset=config.neuron.reset,
+        kd_factor=config.losses.kd_factor(epoch),
+    )
+    return output, loss
 
 
 def _report(
@@ -183,15 +209,25 @@ def _check_classes(net: SpikingNet, dataset: AnyDataset) -> None:
 def _optimiser(net: SpikingNet, config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimiser == "sgd":
         return torch.optim.SGD(
-            net.parameters(), lr=config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+            net.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            weight_decay=config.weight_decay,
         )
     return torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
 
-def _lr_factor(config: TrainingConfig, steps: int) -> Callable[[int], float]:
-    if config.cosine:
-        return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return lambda step: 1.0
+def _lr_factor(config: TrainingConfig, batches: int) -> Callable[[int], float]:
+    """Factor of lr at a step (counted from 0) of so many batches an epoch."""
+    rise, steps = config.warmup_epochs * batches, config.epochs * batches
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / (steps - rise)))) if config.cosine else 1.0
+
+    return factor
 
 
 def _finite(*values: torch.Tensor) -> bool:

@@ -22,6 +22,7 @@ from spikeloop.simulator.network.graph import (
     ReadoutNode,
     SumPoolNode,
     WeightNode,
+    WeightScheme,
     chain_edges,
 )
 
@@ -95,11 +96,17 @@ def _integers(values: torch.Tensor) -> NDArray[np.int64]:
 
 def _weight_node(block: QuantWeightLayer | QuantReadout) -> WeightNode:
     geometry, weight = block.geometry, _integers(block.integer_weight())
-    bits = block.weight_spec.bits
+    bits = block.quantiser.spec.bits
+    scheme: WeightScheme = "affine" if block.quantiser.spec.affine else "symmetric"
     if weight.ndim == 2:
-        return LinearNode(name=geometry.name, weight=weight, weight_bits=bits)
+        return LinearNode(name=geometry.name, weight=weight, weight_bits=bits, weight_scheme=scheme)
     return ConvNode(
-        name=geometry.name, weight=weight, weight_bits=bits, stride=geometry.stride, padding=geometry.padding
+        name=geometry.name,
+        weight=weight,
+        weight_bits=bits,
+        weight_scheme=scheme,
+        stride=geometry.stride,
+        padding=geometry.padding,
     )
 
 

@@ -22,14 +22,14 @@ from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
 from .quantisers import (
     FoldedBatchNorm,
     QuantisationSpec,
+    WeightQuantiser,
     fake_quantised_weight,
     fold_batch_norm,
     straight_through,
-    weight_codes,
-    weight_step,
 )
 
-_EPS = 1e-5
+#: Added to a variance.
+BN_EPS = 1e-5
 #: Default share of the newest batch in the running statistics.
 MOMENTUM = 0.1
 _FLOAT32_EXACT = 2**24
@@ -89,7 +89,7 @@ class WeightLayer(nn.Module):
         from_batch = self.training and not self.statistics_frozen
         if from_batch:
             mean, var = torch.zeros_like(mean), torch.ones_like(var)
-        normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, _EPS / scale**2)
+        normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, BN_EPS / scale**2)
         if from_batch:
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)
@@ -117,26 +117,31 @@ class QuantWeightLayer(WeightLayer):
         self, geometry: LayerGeometry, *, weight_spec: QuantSpec, bn_bits: int, codes_per_theta: float
     ) -> None:
         super().__init__(geometry)
-        self.weight_spec = weight_spec
+        self.quantiser = WeightQuantiser(weight_spec)
         self.bn_bits = bn_bits
         self.codes_per_theta = codes_per_theta
 
     def training_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, rounded as the integers will be; gradients as if they were not."""
-        step = weight_step(self.weight, self.weight_spec)
-        sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.weight_spec), self.geometry)
-        scale = step * self.geometry.input_scale
+        step = self.quantiser.training_step(self.weight)
+        sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec), self.geometry)
+        # Batch norm undoes the factor of its input, so a learned step gets all of its gradient through the codes.
+        scale = step.detach() * self.geometry.input_scale
         real, mean, var = self._normalise(sums, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
         return straight_through(real, self._current_on_grid(sums.detach(), folded))
 
+    def start_step(self) -> None:
+        """First value of a learned step, for the present weights."""
+        self.quantiser.start(self.weight)
+
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
-        return weight_codes(self.weight, weight_step(self.weight, self.weight_spec), self.weight_spec)
+        return self.quantiser.codes(self.weight)
 
     def sum_scale(self) -> torch.Tensor:
         """Real value of a sum of codes of 1, float64 scalar."""
-        return weight_step(self.weight, self.weight_spec) * self.geometry.input_scale
+        return self.quantiser.step(self.weight) * self.geometry.input_scale
 
     def folded(self) -> FoldedBatchNorm:
         """Integer constants of the batch norm with running statistics."""
@@ -168,7 +173,7 @@ class QuantWeightLayer(WeightLayer):
     @torch.no_grad()
     def _fold(self, scale: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
         """Constants for sums of codes with the given mean and variance, (C,) float64."""
-        gain = self.gamma.double() * torch.rsqrt(var + _EPS / scale**2)
+        gain = self.gamma.double() * torch.rsqrt(var + BN_EPS / scale**2)
         offset = self.beta.double() - mean * gain
         return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
 
@@ -208,7 +213,12 @@ class QuantLayer(QuantWeightLayer):
         )
         self.neuron = neuron
         self.n_timesteps = n_timesteps
-        self.grid = grid
+        self.base_grid = grid
+
+    @property
+    def grid(self) -> MembraneGrid:
+        """Grids of the membrane."""
+        return self.base_grid
 
     def forward(self, codes: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
@@ -244,25 +254,35 @@ class QuantReadout(FloatReadout):
 
     def __init__(self, geometry: LayerGeometry, *, weight_spec: QuantSpec) -> None:
         super().__init__(geometry)
-        self.weight_spec = weight_spec
+        self.quantiser = WeightQuantiser(weight_spec)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Real-valued logits (T or 1, B, classes): integer ones times the scale of the sums."""
         if not self.training:
             return (self.integer_run(codes) * self.scale()).to(codes.dtype)
-        step = weight_step(self.weight, self.weight_spec)
-        scale = float(step) * self.geometry.input_scale
-        weight = fake_quantised_weight(self.weight, step, self.weight_spec)
-        bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / scale, torch))
+        step = self.quantiser.training_step(self.weight)
+        scale = self._training_scale(step)
+        weight = fake_quantised_weight(self.weight, step, self.quantiser.spec)
+        bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / self.scale(), torch))
         return functional.linear(codes.flatten(2), weight, bias) * scale
+
+    def start_step(self) -> None:
+        """First value of a learned step, for the present weights."""
+        self.quantiser.start(self.weight)
+
+    def _training_scale(self, step: torch.Tensor) -> torch.Tensor | float:
+        """Scale of the sums; with a learned step it carries the gradient of LSQ, step included."""
+        if self.quantiser.learned:
+            return step.to(self.weight.dtype) * self.geometry.input_scale
+        return float(step) * self.geometry.input_scale
 
     def scale(self) -> float:
         """Real value of an integer logit of 1."""
-        return float(weight_step(self.weight, self.weight_spec)) * self.geometry.input_scale
+        return float(self.quantiser.step(self.weight)) * self.geometry.input_scale
 
     def integer_weight(self) -> torch.Tensor:
         """Weight codes, float64 that holds integers."""
-        return weight_codes(self.weight, weight_step(self.weight, self.weight_spec), self.weight_spec)
+        return self.quantiser.codes(self.weight)
 
     def integer_bias(self) -> torch.Tensor:
         """Bias codes, float64 that holds integers."""
@@ -310,7 +330,7 @@ def check_membrane(current: float, neuron: NeuronSpec, grid: MembraneGrid, name:
     Raises:
         NetworkError: the layer is named.
     """
-    leaked = neuron.leak_mul * grid.theta
+    leaked = neuron.leak_mul * (-grid.code_min << grid.guard_bits)
     before_reset = leaked / 2**neuron.leak_shift + 1 + current + grid.theta
     _refuse_inexact(max(leaked, before_reset), name, "a membrane", "membrane_bits or guard_bits")
 

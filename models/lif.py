@@ -43,30 +43,34 @@ class NeuronSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MembraneGrid:
-    """Grids of a quantised membrane: step s_u = theta / 2^(bits-1); H and I are finer by 2^-guard_bits."""
+    """Grids of a quantised membrane: step s_u = theta / 2^(bits-1); H and I are finer by 2^-guard_bits.
+
+    ``theta_code`` is the threshold on the grid of H where the step is another (MINT); None for the rule above.
+    """
 
     bits: int
     guard_bits: int
+    theta_code: int | None = None
 
     @property
-    def codes_per_theta(self) -> int:
-        """Threshold in membrane steps: one above the largest stored code."""
-        return 1 << (self.bits - 1)
+    def codes_per_theta(self) -> float:
+        """Threshold in membrane steps: by the rule, one above the largest stored code."""
+        return self.theta / (1 << self.guard_bits)
 
     @property
     def theta(self) -> int:
         """Threshold as an integer on the grid of H."""
-        return 1 << (self.bits - 1 + self.guard_bits)
+        return self.theta_code if self.theta_code is not None else 1 << (self.bits - 1 + self.guard_bits)
 
     @property
     def code_min(self) -> int:
         """Smallest stored code."""
-        return -self.codes_per_theta
+        return -(1 << (self.bits - 1))
 
     @property
     def code_max(self) -> int:
         """Largest stored code."""
-        return self.codes_per_theta - 1
+        return (1 << (self.bits - 1)) - 1
 
 
 def lif_sequence(
@@ -101,7 +105,7 @@ class _LifSequence(torch.autograd.Function):
             torch.ge(membrane[t], 1.0, out=spikes[t])
             _reset(membrane[t], spikes[t], neuron, out=state)
             if grid is not None:
-                scale = float(grid.codes_per_theta)
+                scale = grid.codes_per_theta
                 state.mul_(scale).round_().clamp_(grid.code_min, grid.code_max).div_(scale)
         ctx.save_for_backward(membrane)
         ctx.neuron, ctx.grid = neuron, grid

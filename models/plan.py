@@ -14,6 +14,7 @@ from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import InputNode
 
 from .layers import LayerGeometry
+from .quantisers import QuantisationSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,6 +260,30 @@ def geometries(plan: Architecture) -> dict[str, LayerGeometry]:
         for step in plan.steps
         if isinstance(step.plan, WeightPlan)
     }
+
+
+def neuron_steps(plan: Architecture) -> tuple[str, ...]:
+    """Names of the steps with neurons, in order."""
+    return tuple(step.name for step in plan.steps if isinstance(step.plan, Conv | Dense | StreamLif))
+
+
+def check_student(plan: Architecture, quantisation: QuantisationSpec) -> None:
+    """Refuse a quantisation that the network cannot have.
+
+    Raises:
+        NetworkError: a width for an unknown layer, or MINT on a residual stream; the sentence says what is allowed.
+    """
+    known = geometries(plan)
+    for name in quantisation.layer_bits:
+        if name not in known:
+            raise NetworkError(
+                f"quantisation.layer_bits: network {plan.name} has no layer '{name}'; allowed: {', '.join(known)}"
+            )
+    if quantisation.weight_quantiser == "mint" and any(isinstance(step.plan, StreamLif) for step in plan.steps):
+        raise NetworkError(
+            f"quantisation.weight_quantiser: mint gives every layer a step of its own, which the residual stream of "
+            f"network {plan.name} cannot have; use uniform or rescaw, or a network without a stream"
+        )
 
 
 def _geometry(plan: WeightPlan, source: Value, outputs: int) -> LayerGeometry:

@@ -15,8 +15,18 @@ from torch import nn
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.graph import InputNode
 
-from .layers import MOMENTUM, FloatLayer, FloatReadout, LayerOutput, QuantLayer, QuantReadout, WeightLayer
+from .layers import (
+    MOMENTUM,
+    FloatLayer,
+    FloatReadout,
+    LayerOutput,
+    QuantLayer,
+    QuantReadout,
+    QuantWeightLayer,
+    WeightLayer,
+)
 from .lif import LifCodes, NeuronSpec
+from .mint import MintLayer
 from .plan import (
     Add,
     Architecture,
@@ -30,7 +40,9 @@ from .plan import (
     StreamConv,
     StreamLif,
     SumPool,
+    check_student,
     geometries,
+    neuron_steps,
 )
 from .quantisers import QuantisationSpec
 from .residual import (
@@ -264,6 +276,27 @@ class SpikingNet(nn.Module):
             if isinstance(block, WeightLayer):
                 block.statistics_frozen = frozen
                 block.weight.requires_grad_(not frozen)
+                if isinstance(block, QuantWeightLayer):
+                    block.quantiser.requires_grad_(not frozen)
+
+    def start_from(self, teacher: SpikingNet) -> None:
+        """Take the teacher's parameters; what only a student has (learned steps) starts from the new weights.
+
+        Raises:
+            NetworkError: the teacher has a parameter that this network lacks.
+        """
+        _, unknown = self.load_state_dict(teacher.state_dict(), strict=False)
+        if unknown:
+            raise NetworkError(
+                f"network {self.plan.name}: the teacher also learns {unknown[0]}; give both one 'neuron'"
+            )
+        self.start_steps()
+
+    def start_steps(self) -> None:
+        """Set every learned step to its first value for the present weights."""
+        for block in self.blocks.values():
+            if isinstance(block, QuantWeightLayer | QuantReadout):
+                block.start_step()
 
     @torch.no_grad()
     def settle_statistics(self, codes: torch.Tensor, batch_size: int) -> None:
@@ -283,7 +316,7 @@ class SpikingNet(nn.Module):
 
     def lif_names(self) -> tuple[str, ...]:
         """Names of the steps with neurons, in order."""
-        return tuple(step.name for step in self.steps if isinstance(step.plan, Conv | Dense | StreamLif))
+        return neuron_steps(self.plan)
 
 
 def sent_by(value: LifCodes | torch.Tensor) -> torch.Tensor:
@@ -346,12 +379,18 @@ def build_teacher(plan: Architecture, *, n_timesteps: int, neuron: NeuronSpec, s
 def build_student(
     plan: Architecture, *, n_timesteps: int, neuron: NeuronSpec, quantisation: QuantisationSpec, seed: int
 ) -> SpikingNet:
-    """Quantised network with seeded random weights; its parameters have the teacher's names and shapes."""
+    """Quantised network with seeded random weights; its parameters have the teacher's names and shapes.
+
+    Raises:
+        NetworkError: ``layer_bits`` names a layer that the network does not have, or the weight quantiser does not
+            go with its residual stream.
+    """
     geometry = geometries(plan)
+    check_student(plan, quantisation)
     blocks: dict[str, nn.Module] = {}
     for step in plan.steps:
         name, item = step.name, step.plan
-        spec = quantisation.weight_spec("first" if step.sources[0] == plan.input.name else "inner")
+        spec = quantisation.weight_spec("first" if step.sources[0] == plan.input.name else "inner", name)
         if isinstance(item, SumPool):
             blocks[name] = Pool(item.kernel)
         elif isinstance(item, Add):
@@ -361,9 +400,10 @@ def build_student(
         elif isinstance(item, StreamConv):
             blocks[name] = QuantStreamConv(geometry[name], weight_spec=spec, quantisation=quantisation)
         elif isinstance(item, Classifier):
-            blocks[name] = QuantReadout(geometry[name], weight_spec=quantisation.weight_spec("last"))
+            blocks[name] = QuantReadout(geometry[name], weight_spec=quantisation.weight_spec("last", name))
         else:
-            blocks[name] = QuantLayer(geometry[name], neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
+            layer = MintLayer if quantisation.shares_step(step.sources[0] == plan.input.name) else QuantLayer
+            blocks[name] = layer(geometry[name], neuron, n_timesteps, weight_spec=spec, quantisation=quantisation)
     return _initialised(SpikingNet(plan, blocks, n_timesteps), seed)
 
 
@@ -376,4 +416,5 @@ def _initialised(net: SpikingNet, seed: int) -> SpikingNet:
                 continue
             weight = block.weight
             weight.normal_(0.0, math.sqrt(2.0 / weight[0].numel()), generator=generator)
+    net.start_steps()
     return net

@@ -34,13 +34,14 @@ class QuantSpec(Spec):
     Codes: signed ``[-(2^(b-1)-1), 2^(b-1)-1]`` (symmetric, zero is a level), unsigned ``[0, 2^b - 1]``,
     affine ``2*code - (2^b - 1)`` with code in ``[0, 2^b - 1]`` (QP-SNN, arXiv 2502.05905, Eq. 4: zero is no
     level). ``scale``: ``max`` = largest magnitude, ``percentile`` of the magnitudes, ``mean`` = mean
-    magnitude (QP-SNN, Eq. 10), ``fixed`` = given by the caller.
+    magnitude (QP-SNN, Eq. 10), ``learned`` = trained with the weights (LSQ, Esser et al. 2020), ``fixed`` = given by
+    the caller.
     """
 
     bits: int = Field(ge=1, le=32)
     signed: bool = True
     affine: bool = False
-    scale: Literal["max", "percentile", "mean", "fixed"] = "max"
+    scale: Literal["max", "percentile", "mean", "learned", "fixed"] = "max"
     percentile: float = Field(default=99.9, gt=0, le=100)
     rounding: Literal["half_up", "half_even"] = "half_up"
 

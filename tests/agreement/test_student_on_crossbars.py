@@ -29,6 +29,14 @@ from spikeloop.simulator.network.graph import BatchNormNode, InputNode
 from spikeloop.simulator.network.spikes import SpikeTrain
 
 _SEEN: Counter[str] = Counter()
+QUANTISERS = [
+    ("uniform", "max"),
+    ("uniform", "percentile"),
+    ("uniform", "learned"),
+    ("rescaw", "mean"),
+    ("rescaw", "max"),
+    ("mint", "learned"),
+]
 
 
 def assert_agree(student, network, hw, spikes):
@@ -56,7 +64,7 @@ def assert_agree(student, network, hw, spikes):
 
 
 @st.composite
-def students(draw):
+def students(draw, quantiser, scale):
     """Untrained student of a random small architecture, batch norm of both signs, and inputs for it."""
     seed = draw(st.integers(0, 2**31))
     torch.manual_seed(seed)
@@ -76,12 +84,15 @@ def students(draw):
         layers=tuple(layers),
     )
     n_timesteps = draw(st.integers(1, 4))
+    _SEEN[f"{quantiser} {scale}"] += any(isinstance(item, Conv | Dense) for item in layers[1:])
     student = build_student(
         plan,
         n_timesteps=n_timesteps,
         neuron=NeuronSpec(reset=draw(st.sampled_from(["hard", "soft"]))),
         quantisation=QuantisationSpec(
             weight_bits=draw(st.integers(2, 6)),
+            weight_quantiser=quantiser,
+            weight_scale=scale,
             membrane_bits=draw(st.integers(2, 8)),
             bn_bits=draw(st.integers(3, 10)),
             guard_bits=draw(st.integers(0, 5)),
@@ -93,6 +104,7 @@ def students(draw):
             torch.nn.init.normal_(block.gamma, 0.5, 1.0)
             torch.nn.init.normal_(block.beta, 0.5, 0.5)
             block.running_var.fill_(draw(st.sampled_from([0.05, 0.2, 1.0])))
+    student.start_steps()
     rng = np.random.default_rng(seed)
     lead = (3,) if static else (n_timesteps, 3)
     spikes = SpikeTrain(
@@ -104,19 +116,25 @@ def students(draw):
     return student, spikes
 
 
-@settings(max_examples=80)
-@given(case=students(), hw=designs())
-def _check_random_students(case, hw):
-    student, spikes = case
-    assert_agree(student, to_network(student, "random"), hw, spikes)
-    _SEEN[hw.crossbar.scheme] += 1
+def _check_random_students(quantiser, scale):
+    @settings(max_examples=16)
+    @given(case=students(quantiser, scale), hw=designs())
+    def check(case, hw):
+        student, spikes = case
+        assert_agree(student, to_network(student, "random"), hw, spikes)
+        _SEEN[hw.crossbar.scheme] += 1
+
+    check()
 
 
 def test_random_students_agree_and_the_hard_cases_occurred():
     _SEEN.clear()
-    _check_random_students()
+    for quantiser, scale in QUANTISERS:
+        _check_random_students(quantiser, scale)
     for case in ("tie at threshold", "negative membrane", "saturated membrane", "negative mantissa", "spike"):
         assert _SEEN[case] >= 100, (case, _SEEN)
+    for quantiser, scale in QUANTISERS:
+        assert _SEEN[f"{quantiser} {scale}"] >= 4, (quantiser, scale, _SEEN)
     assert min(_SEEN["differential"], _SEEN["offset"]) >= 15
 
 

@@ -170,7 +170,10 @@ def test_roles_and_networks_that_do_not_match_are_refused(digits, teacher):
         train_student(config(STUDENT, network="vgg9"), digits, teacher.net)
     with pytest.raises(DatasetError, match=r"takes images of shape \(3, 32, 32\)"):
         train_teacher(config(TEACHER, network="vgg9"), digits)
-    with pytest.raises(ConfigError, match="differ in shape; use the same network and n_timesteps"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the student has n_timesteps=3, the teacher 2, and losses\.membrane_match is step; allowed at most 2",
+    ):
         train_student(config(STUDENT, n_timesteps=3), digits, teacher.net)
 
 
@@ -233,6 +236,15 @@ def test_distillation_needs_a_teacher():
         ({"quantisation": {"weight_bits": 4, "membrane_bits": 1}}, "quantisation.membrane_bits: got 1"),
         ({"losses": {"cross_entropy": 0}}, "every loss has weight 0"),
         ({"role": "teacher"}, "a teacher has full precision"),
+        ({"warmup_epochs": 3}, "warmup_epochs=3 leaves none of epochs=3 at the full lr; allowed 0 to 2"),
+        ({"losses": {"layer_weights": {"fc": 1}}}, "network demo has no neurons 'fc'; allowed: conv1, conv2"),
+        ({"losses": {"layer_weights": {"conv1": -1}}}, "layer_weights.conv1=-1.0; allowed 0 and above"),
+        ({"losses": {"layer_weights": {"conv1": 0, "conv2": 0}}}, "gives every layer 0; give one a weight above 0"),
+        ({"losses": {"label_loss": "tt"}}, "losses.label_loss"),
+        (
+            {"quantisation": {"weight_bits": 2, "membrane_bits": 2, "layer_bits": {"conv9": 3}}},
+            "quantisation.layer_bits: network demo has no layer 'conv9'; allowed: conv1, conv2, fc",
+        ),
     ],
 )
 def test_bad_values_are_one_sentence(changes, sentence):
@@ -353,3 +365,23 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path, student, damage, sentenc
 def test_quantisation_defaults_are_eight_bits_at_both_ends():
     spec = QuantisationSpec(weight_bits=2, membrane_bits=2)
     assert (spec.first_layer_bits, spec.last_layer_bits, spec.bn_bits, spec.guard_bits) == (8, 8, 8, 4)
+
+
+def test_a_teacher_of_events_needs_the_steps_of_its_student():
+    """Events are cut into as many frames as there are steps, so one batch cannot serve both."""
+    plan = architecture("nmnist")
+    teacher = build_teacher(plan, n_timesteps=3, neuron=NeuronSpec(), seed=0)
+    config = validate_spec(
+        TrainingConfig,
+        {
+            **TEACHER,
+            "role": "student",
+            "network": "nmnist",
+            "dataset": "nmnist",
+            "quantisation": {"weight_bits": 4, "membrane_bits": 4},
+            "losses": {"logit_kd": 0.5, "logit_match": "mean"},
+        },
+        where="student",
+    )
+    with pytest.raises(ConfigError, match="n_timesteps=2 and the teacher has 3"):
+        train_student(config, load_dataset("digits"), teacher)

@@ -17,7 +17,7 @@ def drawn_current(seed: int, grid: MembraneGrid | None, shape=(5, 3, 4, 2, 2)) -
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
-@pytest.mark.parametrize("surrogate", ["triangle", "rectangle", "arctan"])
+@pytest.mark.parametrize("surrogate", ["triangle", "rectangle", "arctan", "fast_sigmoid"])
 @pytest.mark.parametrize("grid", [None, MembraneGrid(bits=2, guard_bits=1), MembraneGrid(bits=4, guard_bits=3)])
 def test_gradients_of_both_outputs_equal_stepwise_autograd(reset, surrogate, grid):
     neuron = NeuronSpec(leak_mul=3, leak_shift=2, reset=reset, surrogate=surrogate)

@@ -1,14 +1,27 @@
 """Weights and batch-norm constants as integers."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloop.models.quantisers import fake_quantised_weight, fold_batch_norm, weight_codes, weight_step
+from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.quantisers import (
+    QuantisationSpec,
+    WeightQuantiser,
+    fake_quantised_weight,
+    fold_batch_norm,
+    weight_codes,
+    weight_step,
+)
+from spikeloop.models.zoo import architecture, build_student
+from spikeloop.simulator.errors import ConfigError, NetworkError
 from spikeloop.simulator.network.graph import BatchNormNode
 from spikeloop.simulator.network.quant import QuantSpec, rhe, rhe_float, rshift, rshift_float
+from spikeloop.simulator.spec import validate_spec
 
 reals = st.floats(-1e4, 1e4, allow_subnormal=False).map(lambda x: 0.0 if abs(x) < 1e-12 else x)
 
@@ -93,3 +106,95 @@ def test_a_layer_of_zero_weights_gives_zero_codes():
     weight = torch.zeros(2, 3)
     spec = QuantSpec(bits=4)
     assert not bool(weight_codes(weight, weight_step(weight, spec), spec).any())
+
+
+# --- learned steps (LSQ)
+
+
+def test_a_learned_step_starts_at_twice_the_mean_over_the_root_of_the_largest_code():
+    quantiser = WeightQuantiser(QuantSpec(bits=3, scale="learned"))
+    # mean |w| = 3/4, largest code 3.
+    quantiser.start(torch.tensor([1.0, -1.0, 0.5, 0.5]))
+    assert float(quantiser.step(torch.zeros(4))) == pytest.approx(1.5 / math.sqrt(3))
+
+
+def test_gradient_of_a_learned_step_is_that_of_lsq_by_hand():
+    """Step 1/2, codes -3 to 3: w/s = 0.4, 1.8, -10, so codes 0, 2, -3.
+
+    d(s*q)/ds is q - w/s inside and the code outside: -0.4, 0.2, -3; with weights 1, 10, 100 of the three outputs
+    the sum is -0.4 + 2 - 300, times 1/sqrt(3 weights * largest code 3) = 1/3.
+    """
+    quantiser = WeightQuantiser(QuantSpec(bits=3, scale="learned"))
+    weight = torch.tensor([0.2, 0.9, -5.0], requires_grad=True)
+    with torch.no_grad():
+        quantiser.step_size.fill_(0.5)
+    step = quantiser.training_step(weight)
+    codes = fake_quantised_weight(weight, step, quantiser.spec)
+    assert codes.tolist() == [0.0, 2.0, -3.0]
+    (codes * step.float() * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert quantiser.step_size.grad.item() == pytest.approx((-0.4 + 2 - 300) / 3, rel=1e-5)
+    # d(s*q)/dw is 1 inside, 0 outside.
+    assert weight.grad.tolist() == pytest.approx([1.0, 10.0, 0.0])
+
+
+# --- ReScaW (QP-SNN)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        # gamma = 1: (3/2)*(clamp(w) + 1) = 1.95, 0.9, 3, 0, rounded 2, 1, 3, 0; codes 2*q - 3.
+        ("mean", [1, -1, 3, -3]),
+        # gamma = 2: (3/2)*(w/2 + 1) = 1.725, 1.2, 2.475, 0.
+        ("max", [1, -1, 1, -3]),
+    ],
+)
+def test_rescaw_by_hand(scale, expected):
+    weight = torch.tensor([0.3, -0.4, 1.3, -2.0], requires_grad=True)
+    spec = QuantSpec(bits=2, scale=scale, affine=True)
+    step = weight_step(weight, spec)
+    assert float(step) == pytest.approx({"mean": 1.0, "max": 2.0}[scale] / 3)
+    codes = fake_quantised_weight(weight, step, spec)
+    assert codes.tolist() == expected
+    codes.sum().backward()
+    # The gradient passes where the code is clipped too.
+    torch.testing.assert_close(weight.grad, torch.full((4,), 1 / float(step)))
+
+
+def test_rescaw_of_one_bit_is_the_sign():
+    weight = torch.tensor([0.3, -0.4, 5.0, -0.1])
+    spec = QuantSpec(bits=1, scale="mean", affine=True)
+    assert weight_codes(weight, weight_step(weight, spec), spec).tolist() == [1.0, -1.0, 1.0, -1.0]
+
+
+# --- the training file
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"weight_scale": "mean"},
+            "weight_scale=mean does not go with weight_quantiser=uniform; allowed max, percentile",
+        ),
+        ({"weight_quantiser": "rescaw", "weight_scale": "learned"}, "allowed mean, max, percentile"),
+        ({"weight_bits": 1}, "weight_bits=1 with weight_quantiser=uniform; allowed 2 to 32"),
+        ({"layer_bits": {"conv2": 33}}, "layer_bits.conv2=33 with weight_quantiser=uniform; allowed 2 to 32"),
+    ],
+)
+def test_a_quantiser_that_does_not_fit_is_one_sentence(fields, sentence):
+    with pytest.raises(ConfigError) as caught:
+        validate_spec(QuantisationSpec, {"weight_bits": 4, "membrane_bits": 4, **fields}, where="x.yaml")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_widths_of_single_layers_and_of_the_ends():
+    spec = QuantisationSpec(weight_bits=1, membrane_bits=4, weight_quantiser="rescaw", layer_bits={"b": 3, "c": 4})
+    assert spec.weight_spec("first", "a") == QuantSpec(bits=8, scale="max")
+    assert spec.weight_spec("inner", "x") == QuantSpec(bits=1, scale="mean", affine=True, percentile=99.0)
+    assert spec.weight_spec("inner", "b").bits == 3
+    assert spec.weight_spec("last", "c") == QuantSpec(bits=4, scale="max")
+    plan = architecture("demo")
+    with pytest.raises(NetworkError, match="network demo has no layer 'b'; allowed: conv1, conv2, fc"):
+        build_student(plan, n_timesteps=1, neuron=NeuronSpec(), quantisation=spec, seed=0)
