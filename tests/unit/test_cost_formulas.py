@@ -242,16 +242,41 @@ def test_published_bus_takes_its_energy_and_the_width_of_the_tile_in_area():
     assert bus.area_um2 == pytest.approx(29.3 * (hw.tile.input_bus_bits + hw.tile.output_bus_bits))
 
 
-def test_device_that_the_technology_lacks_is_priced_by_its_default_and_named():
+def _crossbar_of(preset: str, technology: Technology):
+    """Price of the crossbars of a design with the cells of a device."""
     hw = load_hardware("rram_64_nonideal").model_dump(mode="json")
-    hw["crossbar"]["cell"] = {"preset": "sram_cim"}
+    hw["crossbar"]["cell"] = {"preset": preset}
     hw["crossbar"]["wires"] = None
-    row = next(
-        row
-        for row in cost_table(type(load_hardware("rram_64_nonideal"))(**hw), TECHNOLOGY)
-        if row.component == "crossbar"
-    )
+    design = type(load_hardware("rram_64_nonideal"))(**hw)
+    return next(row for row in cost_table(design, technology) if row.component == "crossbar")
+
+
+@pytest.mark.parametrize(
+    ("preset", "area_F2"), [("rram_neurram", 53), ("pcm_joshi", 19), ("fefet", 15), ("sram_cim", 146)]
+)
+def test_every_kind_of_cell_has_an_array(preset, area_F2):
+    """72 crossbars of 64 x 64 cells of so many squares of 65 nm."""
+    row = _crossbar_of(preset, TECHNOLOGY)
+    assert not [note for note in row.notes if "stands in" in note]
+    assert row.area_um2 == pytest.approx(72 * 64 * 64 * area_F2 * 0.065**2, rel=1e-12)
+
+
+def test_device_that_the_technology_lacks_is_priced_by_its_default_and_named():
+    row = _crossbar_of("sram_cim", changed_technology(lambda f: f["cells"].pop("sram_6t")))
     assert row.notes == ("crossbar: technology rram_65nm has no sram cells; rram_1t1r stands in for them",)
+    assert row.area_um2 == _crossbar_of("rram_neurram", TECHNOLOGY).area_um2
+
+
+@pytest.mark.parametrize(
+    ("name", "fJ"),
+    [
+        ("pcm_1t1r", 25 * 0.2**2 * 4),  # G V^2 t
+        ("fefet_1t", 1 * 0.05**2 * 4),
+        ("sram_6t", 0.7 * 1.0**2),  # C Vdd^2
+    ],
+)
+def test_energy_of_an_ideal_cell_by_hand(name, fJ):
+    assert c.cell_read_fJ(TECHNOLOGY, TECHNOLOGY.cells[name]) == pytest.approx(fJ, rel=1e-12)
 
 
 def test_unknown_technology_names_the_nearest():
