@@ -179,7 +179,7 @@ _KINDS = (
     _Kind("study", ("space", "objectives", "tied", "images"), _study),
     _Kind("training file", ("role", "losses", "epochs", "quantisation", "optimiser", "lr"), _training),
     _Kind("device", ("conductance_max_uS", "conductance_min_uS", "read_voltage_V", "read_time_ns", "levels"), _device),
-    _Kind("simulated camera", ("sensor_px", "saccade_us", "contrast_threshold", "dark_level"), _camera),
+    _Kind("simulated event camera", ("sensor_px", "saccade_us", "contrast_threshold", "dark_level"), _camera),
     _Kind("macro", ("coding", "operations", "columns", "stored", "input_line", "cell"), _macro),
     _Kind("calibration", ("energy", "area"), _calibration),
     _Kind("scaling table", ("nodes", "flavour"), _scaling),

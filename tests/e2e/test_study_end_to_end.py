@@ -85,9 +85,12 @@ def test_shipped_studies_are_valid_and_the_demo_is_large_enough() -> None:
     assert {"student.weight_bits", "student.membrane_bits", "hw.crossbar.size", "hw.adc.bits"} <= axes.keys()
 
 
-def test_a_student_of_other_steps_than_its_teacher_is_infeasible(tmp_path: Path) -> None:
-    axes = {"student.n_timesteps": [2, 4], "hw.adc.bits": [3]}
+def test_a_teacher_has_at_least_the_steps_of_its_students(tmp_path: Path) -> None:
+    """A student of fewer steps is taught by the teacher's first ones; one of more steps is infeasible."""
+    axes = {"student.n_timesteps": [2, 8], "hw.adc.bits": [3]}
     summary = run_study(small_study(space=axes, tied={}), tmp_path / "out")
     assert (summary.n_ok, summary.n_infeasible, summary.n_failed) == (1, 1, 0)
     with open_ledger(tmp_path / "out" / "ledger.sqlite") as ledger:
-        assert "n_timesteps" in ledger.rows()[0].reason
+        reasons = [row.reason for row in ledger.rows() if row.status == "infeasible"]
+    assert len(reasons) == 1
+    assert "n_timesteps=8" in reasons[0]

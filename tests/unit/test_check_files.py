@@ -12,7 +12,7 @@ from spikeloop.simulator.config import shipped_files
 FOLDERS = {
     "accelerators": "accelerator",
     "calibration": "calibration",
-    "cameras": "simulated camera",
+    "cameras": "simulated event camera",
     "devices": "device",
     "macros": "macro",
     "memories": "memory table",
