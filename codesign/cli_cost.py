@@ -152,8 +152,7 @@ def _print_energy(rows: list[CostRow]) -> None:
     """What one of each action uses; how often it happens is the business of a network."""
     lines = []
     for row in rows:
-        # Cells that conduct have no price a read: what they use follows from their conductances.
-        for number, (action, energy_fJ) in enumerate(row.energy_fJ.items() or [("by conductance", None)]):
+        for number, (action, energy_fJ) in enumerate(row.energy_fJ.items()):
             lines.append((row.component if number == 0 else "", action, _cell(energy_fJ)))
     output.emit_table(("component", "action", "energy of one (fJ)"), lines)
 

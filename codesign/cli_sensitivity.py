@@ -109,7 +109,7 @@ def run_sensitivity(hw_name: str, request: SensitivityRequest) -> SensitivityStu
     library, bill = _clocked(network, hw, density)
     found = sensitivity(library, bill, technology, factor=factor)
     if not hw.crossbar.is_ideal:
-        output.say("note: cells that conduct are priced on data only, so their energy is missing here; see 'simulate'")
+        output.say("note: cells that conduct are priced by their mean codes, without variation and wires")
     return SensitivityStudy(
         network=network.name,
         network_hash=network.content_hash(),

@@ -112,7 +112,7 @@ def simulate_network(
         watcher.show(evaluation)
         _print_weak(result["warnings"])
     if given is not None and not hw.crossbar.is_ideal:
-        output.say("note: cells that conduct are priced on data only; with --density their energy is missing")
+        output.say("note: no data: cells that conduct are priced by their mean codes, without variation and wires")
     return 0
 
 

@@ -88,38 +88,37 @@ def bill_of(components: Sequence[Component], trace: Trace, hw: HardwareConfig, a
     interval_ns = trace.interval_cycles * hw.cycle_ns if pipelined else latency_ns
     return Bill(
         components=tuple(components),
-        energy_fJ=exact_cells(_energy_matrix(components, trace, interval_ns, cell_read_fJ(activity, hw))),
+        energy_fJ=exact_cells(_energy_matrix(components, trace, interval_ns, measured_read_fJ(activity, hw))),
         area_um2=exact_cells(np.stack([component.layer_area_um2 for component in components])),
         latency_ns=latency_ns,
         interval_ns=interval_ns,
     )
 
 
-def cell_read_fJ(activity: Activity, hw: HardwareConfig) -> FloatArray:
-    """(layers,) energy of the driven cells of one inference as the functional run measured it; 0 where it did not.
+def measured_read_fJ(activity: Activity, hw: HardwareConfig) -> FloatArray | None:
+    """(layers,) energy of the driven cells of one inference as the functional run measured it; None if it did not.
 
     Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
     """
+    read_fJ = [layer.read_fJ.sum() for layer in activity.layers if layer.read_fJ is not None]
+    if len(read_fJ) < len(activity.layers):
+        return None
     rounds = 1 if hw.adc.sample_and_hold else hw.adc.columns_per_adc
-    return np.array(
-        [
-            0.0 if layer.read_fJ is None else rounds * layer.read_fJ.sum() / activity.n_images
-            for layer in activity.layers
-        ]
-    )
+    return rounds * np.array(read_fJ) / activity.n_images
 
 
 def _energy_matrix(
-    components: Sequence[Component], trace: Trace, interval_ns: float, cells_fJ: FloatArray
+    components: Sequence[Component], trace: Trace, interval_ns: float, cells_fJ: FloatArray | None
 ) -> FloatArray:
-    """(components, layers + 1) energy of one inference: actions, cells that conduct, and leakage."""
+    """(components, layers + 1) energy of one inference: actions and leakage; cells as measured, if they were."""
     leakage_uW = np.stack([component.layer_leakage_uW for component in components])
     energy_fJ = leakage_uW * interval_ns  # uW x ns = fJ
     for row, component in zip(energy_fJ, components, strict=True):
+        if component.name == "crossbar" and cells_fJ is not None:
+            row[:-1] += cells_fJ
+            continue
         for action, per_count_fJ in component.action_fJ.items():
             row[:-1] += trace.action_counts[action] * per_count_fJ / trace.n_images
-        if component.name == "crossbar":
-            row[:-1] += cells_fJ
     return energy_fJ
 
 

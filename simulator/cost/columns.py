@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..cells.base import CellModel
 from . import components as c
-from .chip import Chip, Component
+from .chip import Chip, Component, FloatArray
 from .technology import CellNumbers
 
 _CELL_NUMBERS = ("read_fJ", "capacitance_fF", "swing_V", "conductance_uS", "read_voltage_V", "read_time_ns")
@@ -36,12 +36,8 @@ def array(chip: Chip) -> Iterable[Component]:
 def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
     technology, crossbar = chip.technology, chip.hw.crossbar
     cells = chip.n_crossbars * crossbar.rows * crossbar.cols
-    # Without sample-and-hold the wordlines stay up while the multiplexer visits its columns.
-    rounds = 1 if chip.hw.adc.sample_and_hold else chip.hw.adc.columns_per_adc
-    # Cells that conduct are not priced: the functional run adds up the energy of those that were driven.
-    priced = crossbar.is_ideal
-    energy = _energy_fields(cell) if priced else ()
-    read_fJ = rounds * c.cell_read_fJ(technology, cell) * c.cell_code_factor(cell, chip.work.sizes.code_share)
+    device = crossbar.cell if isinstance(crossbar.cell, CellModel) else None
+    energy = _energy_fields(cell) if device is None else ()
     area_um2 = cells * c.cell_area_um2(technology, cell) * chip.shares
     leakage_uW = 0.0 if cell.leakage_uW is None else cell.leakage_uW.value
     notes: tuple[str, ...] = ()
@@ -54,9 +50,9 @@ def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
         count=chip.n_crossbars,
         layer_area_um2=area_um2,
         layer_leakage_uW=cells * leakage_uW * chip.shares,
-        action_fJ={"cell_read": read_fJ} if priced else {},
+        action_fJ=_read_fJ(chip, cell) if device is None else _conducted_fJ(chip, device),
         formula=f"area = rows x cols x cell ({name}); energy = "
-        + ("a driven cell, by its mean code" if priced else "V^2 x t x G of the driven cells")
+        + ("a driven cell, by its mean code" if device is None else "V^2 x t x G of the driven cells, by their codes")
         + " (x columns_per_adc without sample-and-hold)",
         action_keys=tuple(key if "." in key else f"cells.{name}.{key}" for key in energy),
         leakage_keys=() if cell.leakage_uW is None else (f"cells.{name}.leakage_uW",),
@@ -64,6 +60,31 @@ def _cells(chip: Chip, name: str, cell: CellNumbers) -> Component:
         latency_ns=_read_ns(chip, cell),
         notes=notes,
     )
+
+
+def _read_fJ(chip: Chip, cell: CellNumbers) -> dict[str, FloatArray]:
+    """Energy of a driven cell of the technology's array."""
+    one_fJ = c.cell_read_fJ(chip.technology, cell)
+    return {"cell_read": _rounds(chip) * one_fJ * c.cell_code_factor(cell, chip.work.sizes.code_share)}
+
+
+def _conducted_fJ(chip: Chip, device: CellModel) -> dict[str, FloatArray]:
+    """Energy that driven cells of a device are expected to take, from their codes; a run on data measures it instead.
+
+    Every bitline of a driven wordline conducts at least what a cell of code 0 does, padding too; a cell that holds a
+    weight conducts more by its mean code. No variation, no wires.
+    """
+    low_uS, high_uS = device.conductance_min_uS, device.conductance_max_uS
+    per_uS_fJ = _rounds(chip) * device.read_voltage_V**2 * device.read_time_ns
+    return {
+        "wordline_drive": chip.everywhere(chip.hw.crossbar.cols * low_uS * per_uS_fJ),
+        "cell_read": chip.work.sizes.code_share * ((high_uS - low_uS) * per_uS_fJ),
+    }
+
+
+def _rounds(chip: Chip) -> int:
+    """Times that a cell is read: without sample-and-hold wordlines stay up while the multiplexer visits its columns."""
+    return 1 if chip.hw.adc.sample_and_hold else chip.hw.adc.columns_per_adc
 
 
 def _read_ns(chip: Chip, cell: CellNumbers) -> float | None:

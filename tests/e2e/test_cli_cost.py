@@ -131,6 +131,8 @@ def test_simulate_names_weak_numbers_in_text_and_json(network: str, capfd: pytes
     ) == pytest.approx(found["energy_fJ"], rel=1e-12)
 
 
-def test_density_on_cells_that_conduct_says_what_is_missing(network: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_density_on_cells_that_conduct_says_how_they_are_priced(
+    network: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(("simulate", network, "--hw", "rram_64_nonideal", "--density", "0.2")) == 0
-    assert "their energy is missing" in capfd.readouterr().err
+    assert "priced by their mean codes" in capfd.readouterr().err
