@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from spikeloop.simulator.wires import solved
 from spikeloop.simulator.wires.config import WiresConfig
 from spikeloop.simulator.wires.effective import approximate_crossbar, effective_crossbar
 from spikeloop.simulator.wires.solved import solve_reads
@@ -91,7 +92,27 @@ def seconds() -> None:
         print(f"| {size} x {size} | {times[0]:.3f} | {times[1]:.2f} | {solved} |")
 
 
+def tolerances() -> None:
+    """What the last digits of a relaxation cost, and what is left of the error without them."""
+    print(
+        "\n| tolerance, of the read voltage | selector-less, non-linear, an input (ms) | error, of the largest current |"
+    )
+    print("|---|---|---|")
+    rng = np.random.default_rng(2)
+    conductance = rng.uniform(1, 40, (128, 128))
+    driven = (rng.random((100, 128)) < 0.15).astype(np.uint8)
+    exact = None
+    for tolerance in (solved.TOLERANCE, 1e-6, 1e-3):
+        solved.TOLERANCE = tolerance
+        start = time.thread_time()
+        found = solve_reads(conductance, driven, wires(1.0), read_voltage_V=V, nonlinearity_per_V=2.0).column_uA
+        ms = 1e3 * (time.thread_time() - start) / len(driven)
+        exact = found if exact is None else exact
+        print(f"| {tolerance:g} | {ms:.2f} | {np.abs(found - exact).max() / exact.max():.1g} |")
+
+
 if __name__ == "__main__":
     closed_form()
     folded_noise()
     seconds()
+    tolerances()
