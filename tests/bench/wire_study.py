@@ -94,9 +94,7 @@ def seconds() -> None:
 
 def tolerances() -> None:
     """What the last digits of a relaxation cost, and what is left of the error without them."""
-    print(
-        "\n| tolerance, of the read voltage | selector-less, non-linear, an input (ms) | error, of the largest current |"
-    )
+    print("\n| tolerance, of the read voltage | selector-less, non-linear (ms) | error, of the largest current |")
     print("|---|---|---|")
     rng = np.random.default_rng(2)
     conductance = rng.uniform(1, 40, (128, 128))
