@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloop.simulator.errors import DatasetError
+from spikeloop.simulator.errors import DatasetError, closest
 
 from .data_files import Bytes, data_folder, read_cifar10, read_cifar100, read_idx
 from .event_sets import EventDataset, Split, load_cifar10_dvs, load_dvs_gesture, load_ncaltech101, load_nmnist
@@ -75,8 +74,8 @@ def check_dataset_name(name: str) -> None:
         DatasetError: unknown; the sentence lists the nearest name and all of them.
     """
     if name not in _LOADERS:
-        close = difflib.get_close_matches(name, _LOADERS, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
+        close = closest(name, _LOADERS)
+        hint = f"did you mean '{close}'? " if close else ""
         raise DatasetError(f"data set '{name}' is not known; {hint}available: {', '.join(_LOADERS)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from functools import reduce
@@ -12,7 +11,7 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import nn
 
-from spikeloop.simulator.errors import NetworkError
+from spikeloop.simulator.errors import NetworkError, closest
 from spikeloop.simulator.network.graph import InputNode
 
 from .layers import (
@@ -187,8 +186,8 @@ def architecture(name: str) -> Architecture:
         NetworkError: unknown; the sentence lists the nearest name and all of them.
     """
     if name not in ARCHITECTURES:
-        close = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
+        close = closest(name, ARCHITECTURES)
+        hint = f"did you mean '{close}'? " if close else ""
         raise NetworkError(f"network '{name}' is not in the zoo; {hint}available: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 

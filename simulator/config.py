@@ -7,7 +7,6 @@ constant.
 
 from __future__ import annotations
 
-import difflib
 import math
 from importlib import resources
 from pathlib import Path
@@ -21,7 +20,7 @@ from .adc_config import LosslessAdc as LosslessAdc
 from .adc_config import UniformAdc as UniformAdc
 from .cells.base import IdealCell
 from .cells.registry import Cell
-from .errors import ConfigError
+from .errors import ConfigError, name_cure
 from .neuron_config import NeuronConfig as NeuronConfig
 from .neuron_config import NeuronMemoryConfig as NeuronMemoryConfig
 from .spec import Spec, canonical_hash, validate_spec
@@ -331,8 +330,7 @@ def resolve_yaml(name_or_path: str, folder: str) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    close = difflib.get_close_matches(name_or_path, shipped, n=1)
-    cure = f"did you mean '{close[0]}'?" if close else f"shipped: {', '.join(shipped)}"
+    cure = name_cure(name_or_path, shipped, listed="shipped")
     raise ConfigError(f"{name_or_path}: neither a file nor a preset of hwconfigs/{folder}; {cure}")
 
 

@@ -1,5 +1,10 @@
 """The errors a user can cause; each message is one sentence: what, where, got, allowed, cure."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class SpikeloopError(Exception):
     """Base of every error that spikeloop raises on purpose."""
@@ -39,3 +44,15 @@ class DeadlockError(SimulationError):
 
 #: Errors that mean "your input is wrong": the command line answers them with exit code 2.
 INPUT_ERRORS = (ConfigError, NetworkError, MappingError, DatasetError, StudyError)
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant; None if none is near."""
+    return next(iter(difflib.get_close_matches(name, tuple(names), n=1)), None)
+
+
+def name_cure(name: str, names: Iterable[str], *, listed: str = "allowed") -> str:
+    """Cure for an unknown name: the one that was probably meant, else ``listed`` and all of them."""
+    known = tuple(names)
+    close = closest(name, known)
+    return f"did you mean '{close}'?" if close else f"{listed}: {', '.join(known)}"

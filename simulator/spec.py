@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import types
@@ -11,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from .errors import ConfigError
+from .errors import ConfigError, name_cure
 
 
 class Spec(BaseModel):
@@ -61,9 +60,7 @@ def _sentence(cls: type[BaseModel], detail: ErrorDetails) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
         names = _field_names(_follow(cls, loc[:-1])[1])
-        close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-        cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(sorted(names))}"
-        return f"{path}: unknown field; {cure}"
+        return f"{path}: unknown field; {name_cure(str(loc[-1]), sorted(names))}"
     if kind == "missing":
         return f"{path}: missing; this field has no default, add it"
     message = detail["msg"].removeprefix("Value error, ")

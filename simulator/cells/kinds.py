@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import metadata
 from typing import TypeVar
 
-from ..errors import ConfigError
+from ..errors import ConfigError, name_cure
 from .base import CellModel, IdealCell
 from .fefet import FefetCell
 from .pcm import PcmCell
@@ -60,10 +59,7 @@ def cell_class(kind: str) -> type[CellModel] | type[IdealCell]:
         return _MODELS[kind]
     for point in metadata.entry_points(group=ENTRY_POINT_GROUP, name=kind):
         return _installed(point)
-    kinds = cell_kinds()
-    close = difflib.get_close_matches(kind, kinds, n=1)
-    cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(kinds)}"
-    raise ConfigError(f"kind '{kind}' is no cell model; {cure}")
+    raise ConfigError(f"kind '{kind}' is no cell model; {name_cure(kind, cell_kinds())}")
 
 
 def _installed(point: metadata.EntryPoint) -> type[CellModel]:

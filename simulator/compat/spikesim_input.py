@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..config import resolve_yaml
+from ..errors import name_cure
 from ..spec import Spec, validate_spec
 from ..strict_yaml import read_yaml
 from .spikesim_fixes import FIXES
@@ -50,9 +50,7 @@ class SpikeSimInput(Spec):
     def _fixes_are_known(cls, names: list[str]) -> list[str]:
         for i, name in enumerate(names):
             if name not in FIXES:
-                close = difflib.get_close_matches(name, FIXES, n=1)
-                cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(FIXES)}"
-                raise ValueError(f"'{name}' is no fix; {cure}")
+                raise ValueError(f"'{name}' is no fix; {name_cure(name, FIXES)}")
             if name in names[:i]:
                 raise ValueError(f"'{name}' is given twice; keep one")
         return names

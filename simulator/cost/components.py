@@ -6,14 +6,13 @@ not here is linear in a width (``Technology.logic_prices``), a memory (``sram.py
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import HardwareConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, name_cure
 from .adcs import AdcPrice, AdcSite
 from .circuits import conducted_fJ, line_fF, switched_fJ
 from .technology import CellNumbers, ColumnMuxNumbers, FloorPlanBus, Technology
@@ -30,10 +29,9 @@ def cell_array(technology: Technology, hw: HardwareConfig) -> str:
     named, cells = hw.crossbar.cell_array, technology.cells
     if named is not None:
         if named not in cells:
-            close = difflib.get_close_matches(named, cells, n=1)
-            cure = f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(cells)}"
             raise ConfigError(
-                f"design {hw.name}: crossbar.cell_array: technology {technology.name} has no array '{named}'; {cure}"
+                f"design {hw.name}: crossbar.cell_array: technology {technology.name} has no array '{named}'; "
+                + name_cure(named, cells)
             )
         return named
     kind = hw.crossbar.cell.kind
