@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from spikeloop.models.zoo import SpikingNet, architecture, build_student, build_teacher
+from spikeloop.models.net import SpikingNet, build_student, build_teacher
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import ConfigError, NetworkError
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.spec import validate_spec

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from spikeloop.models.layers import QuantLayer
 from spikeloop.models.lif import MembraneGrid
+from spikeloop.models.net import SpikingNet
 from spikeloop.models.residual import QuantStreamLif
-from spikeloop.models.zoo import SpikingNet
 
 from .datasets import AnyDataset
 from .encode import pixel_codes, split_codes

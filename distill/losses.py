@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from spikeloop.models.zoo import NetOutput
+from spikeloop.models.net import NetOutput
 from spikeloop.simulator.errors import ConfigError
 
 from .config import LossSpec, Match, MembraneForm

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from spikeloop.models.zoo import NetOutput, SpikingNet, architecture, build_student, build_teacher
+from spikeloop.models.net import NetOutput, SpikingNet, build_student, build_teacher
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationError
 
 from .augment import Augmenter

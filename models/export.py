@@ -28,9 +28,9 @@ from spikeloop.simulator.network.graph import (
 
 from .layers import QuantLayer, QuantReadout, QuantWeightLayer
 from .lif import MembraneGrid, NeuronSpec
+from .net import SpikingNet
 from .plan import Add, Classifier, Dense, Step, SumPool, Value, values
 from .residual import QuantStreamLif, StreamAdd
-from .zoo import SpikingNet
 
 
 def to_network(student: SpikingNet, name: str, notes: Mapping[str, str] | None = None) -> Network:

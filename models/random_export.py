@@ -13,9 +13,10 @@ from spikeloop.simulator.network.graph import BatchNormNode, InputNode, Network,
 from .export import to_network
 from .layers import QuantWeightLayer
 from .lif import LifCodes, NeuronSpec
+from .net import SpikingNet, build_student, sent_by
 from .plan import Step
 from .quantisers import QuantisationSpec
-from .zoo import SpikingNet, architecture, build_student, sent_by
+from .zoo import architecture
 
 _N_IMAGES = 4
 _RATE_AIM = 0.15

@@ -12,6 +12,7 @@ from oracles.integer_network import Walk, walk
 from spikeloop.models.export import lif_node_name, to_network
 from spikeloop.models.layers import QuantReadout, QuantWeightLayer
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.net import SpikingNet, build_student
 from spikeloop.models.plan import (
     Add,
     Architecture,
@@ -25,7 +26,7 @@ from spikeloop.models.plan import (
     SumPool,
 )
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import SpikingNet, architecture, build_student
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.network.graph import BatchNormNode, InputNode, LifNode, Network
 
 

@@ -19,10 +19,10 @@ from spikeloop.distill.encode import encode
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.export import lif_node_name, to_network
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.net import build_student
 from spikeloop.models.plan import Architecture, Classifier, Conv, Dense, SumPool
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.random_export import random_student
-from spikeloop.models.zoo import build_student
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import BatchNormNode, InputNode

@@ -15,7 +15,7 @@ from spikeloop.distill.losses import (
     total_loss,
 )
 from spikeloop.distill.train import _lr_factor
-from spikeloop.models.zoo import NetOutput
+from spikeloop.models.net import NetOutput
 from spikeloop.simulator.errors import ConfigError
 
 LN3 = math.log(3)

@@ -16,8 +16,9 @@ from spikeloop.distill.losses import cross_entropy, logit_distillation, membrane
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.export import to_network
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.net import NetOutput, build_teacher
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import NetOutput, architecture, build_teacher
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.config import shipped_files
 from spikeloop.simulator.errors import ConfigError, DatasetError, NetworkError, SimulationError
 from spikeloop.simulator.spec import validate_spec

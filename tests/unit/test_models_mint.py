@@ -10,8 +10,9 @@ from spikeloop.models.export import to_network
 from spikeloop.models.layers import LayerGeometry, QuantLayer
 from spikeloop.models.lif import NeuronSpec
 from spikeloop.models.mint import MintLayer
+from spikeloop.models.net import build_student
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import architecture, build_student
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.quant import QuantSpec
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.net import build_student
 from spikeloop.models.quantisers import (
     QuantisationSpec,
     WeightQuantiser,
@@ -17,7 +18,7 @@ from spikeloop.models.quantisers import (
     weight_codes,
     weight_step,
 )
-from spikeloop.models.zoo import architecture, build_student
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import ConfigError, NetworkError
 from spikeloop.simulator.network.graph import BatchNormNode
 from spikeloop.simulator.network.quant import QuantSpec, rhe, rhe_float, rshift, rshift_float

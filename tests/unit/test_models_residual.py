@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from spikeloop.models.lif import MembraneGrid, NeuronSpec
+from spikeloop.models.net import build_student, build_teacher
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.residual import PlainAdd, QuantStreamLif, StreamAdd, StreamGrid
-from spikeloop.models.zoo import architecture, build_student, build_teacher
+from spikeloop.models.zoo import architecture
 
 
 @pytest.mark.parametrize(

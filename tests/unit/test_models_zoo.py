@@ -9,6 +9,7 @@ from oracles.integer_network import walk
 
 from spikeloop.models.export import to_network
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.net import build_student, build_teacher, sum_pool
 from spikeloop.models.plan import (
     Architecture,
     Classifier,
@@ -22,7 +23,7 @@ from spikeloop.models.plan import (
 )
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.random_export import random_network, random_student, uniform_codes
-from spikeloop.models.zoo import architecture, build_student, build_teacher, sum_pool
+from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.mapping.lower import lower_network
 from spikeloop.simulator.network.graph import AddNode, BatchNormNode, ConvNode, InputNode, LifNode, LinearNode
