@@ -69,6 +69,20 @@ _NMNIST = Architecture(
         Classifier(name="fc", classes=10),
     ),
 )
+_CIFAR_SMALL = Architecture(
+    name="cifar_small",
+    input=_pixels((3, 32, 32), 8),
+    layers=(
+        Conv(name="conv1", channels=24),
+        SumPool(name="pool1"),
+        Conv(name="conv2", channels=48),
+        SumPool(name="pool2"),
+        Conv(name="conv3", channels=96),
+        Conv(name="conv4", channels=96),
+        SumPool(name="pool3"),
+        Classifier(name="fc", classes=10),
+    ),
+)
 _VGG9 = Architecture(
     name="vgg9",
     input=_pixels((3, 32, 32), 8),
@@ -142,6 +156,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             _ms_resnet("ms_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
             _sew_resnet("sew_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
             _NMNIST,
+            _CIFAR_SMALL,
         )
     }
 )
