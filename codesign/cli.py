@@ -147,6 +147,14 @@ def export(
     weight_bits: Annotated[int, typer.Option(min=2, max=32, help="Weight bits of --random.")] = 4,
     membrane_bits: Annotated[int, typer.Option(min=2, max=32, help="Membrane bits of --random.")] = 6,
     bn_bits: Annotated[int, typer.Option(min=3, max=24, help="Batch-norm bits of --random.")] = 8,
+    size: Annotated[int | None, typer.Option(help="Rows and columns of the input of --random, 8 to 224.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Input channels of --random.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Classes of --random.")] = None,
+    events: Annotated[
+        bool | None, typer.Option("--events/--pixels", help="Input of --random: events of 2 polarities, or pixels.")
+    ] = None,
+    input_bits: Annotated[int | None, typer.Option(help="Bits of an input code of --random, 1 to 16.")] = None,
+    width: Annotated[float | None, typer.Option(help="Factor on the channels of every layer of --random.")] = None,
 ) -> int:
     """Write a trained student, or a random network of the zoo, as an integer network file."""
     from .cli_network import export_network
@@ -159,6 +167,14 @@ def export(
         weight_bits=weight_bits,
         membrane_bits=membrane_bits,
         bn_bits=bn_bits,
+        parameters={
+            "size": size,
+            "channels": channels,
+            "classes": classes,
+            "events": events,
+            "bits": input_bits,
+            "width": width,
+        },
     )
 
 

@@ -52,7 +52,7 @@ def _describe_folder(path: Path) -> str:
         from spikeloop.distill.checkpoint import load_checkpoint
 
         trained = load_checkpoint(path)
-        return f"{path}: valid checkpoint of a {trained.config.role}, network {trained.config.network}"
+        return f"{path}: valid checkpoint of a {trained.config.role}, network {trained.net.plan.name}"
     if not (path / "study.yaml").exists():
         raise StudyError(
             f"{path}: neither study.yaml nor checkpoint.json in it; give the --out folder of 'explore' or 'train'"
@@ -118,7 +118,7 @@ def _training(path: Path) -> str:
     from spikeloop.distill.config import load_training_config
 
     training = load_training_config(str(path))
-    return f"of a {training.role}: network {training.network}, data {training.dataset}"
+    return f"of a {training.role}: network {training.network_title}, data {training.dataset}"
 
 
 def _camera(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from spikeloop.simulator.errors import ConfigError, NetworkError, StudyError
 from spikeloop.simulator.files import can_be_folder
@@ -44,7 +46,7 @@ def train_network(training: str, out: Path) -> int:
         teacher = load_checkpoint(Path(config.teacher)).net if config.teacher is not None else None
         result = train_student(config, dataset, teacher, _say_epoch)
     save_checkpoint(out, result)
-    output.emit(f"{out}: {config.role} {config.network}, test accuracy {100 * result.test_accuracy:.2f} %")
+    output.emit(f"{out}: {config.role} {config.network_title}, test accuracy {100 * result.test_accuracy:.2f} %")
     return 0
 
 
@@ -57,8 +59,19 @@ def export_network(
     weight_bits: int,
     membrane_bits: int,
     bn_bits: int,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Body of ``spikeloop export``; returns the exit code.
+
+    Args:
+        checkpoint: folder of a trained student, or None.
+        out: network file.
+        random: name in the zoo instead of a checkpoint.
+        seed: of ``random``, like the four widths behind it.
+        weight_bits: of every layer.
+        membrane_bits: of every neuron.
+        bn_bits: of the constants of batch norm.
+        parameters: fields of ``NetworkSpec`` beside the name; those that are None are left out.
 
     Raises:
         SpikeloopError: an input is wrong; nothing was written.
@@ -71,13 +84,24 @@ def export_network(
         raise NetworkError(f"{out}: its folder does not exist; make {out.parent} first")
     if (checkpoint is None) == (random is None):
         raise ConfigError("export takes either the folder of a trained student or --random NAME, one of the two")
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if given and random is None:
+        raise ConfigError(
+            f"{', '.join(given)}: given for a checkpoint, whose network stays what it was trained as; "
+            "leave it out, or give --random NAME instead of the folder"
+        )
     from spikeloop.simulator.network.io import save_network
 
     if random is not None:
+        from spikeloop.models.network_spec import network_spec
         from spikeloop.models.random_export import random_network
 
         network = random_network(
-            random, seed=seed, weight_bits=weight_bits, membrane_bits=membrane_bits, bn_bits=bn_bits
+            network_spec({"name": random, **given}),
+            seed=seed,
+            weight_bits=weight_bits,
+            membrane_bits=membrane_bits,
+            bn_bits=bn_bits,
         )
     else:
         network = _trained_network(Path(str(checkpoint)))
@@ -96,7 +120,7 @@ def _trained_network(folder: Path) -> Network:
     notes = {"dataset": trained.config.dataset, "training": trained.config.content_hash()}
     if not trained.net.plan.input.static:
         notes["frames"] = trained.config.frames
-    return to_network(trained.net, trained.config.network, notes)
+    return to_network(trained.net, trained.net.plan.name, notes)
 
 
 def _say_epoch(report: EpochReport) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Any
 
+from pydantic import Field, field_validator, model_validator
+
+from spikeloop.models.network_spec import NetworkSpec, network_spec
 from spikeloop.simulator.spec import Spec
 
 from .names import nearest
@@ -53,12 +56,17 @@ class RandomNetwork(Spec):
     """An untrained network of the zoo: costs depend on its shapes and widths only.
 
     Attributes:
-        random: name in the zoo, e.g. ``vgg9``.
+        random: name in the zoo, e.g. ``vgg9``, or a mapping with its parameters (``NetworkSpec``).
         n_timesteps: steps T.
     """
 
-    random: str
+    random: str | NetworkSpec
     seed: int = Field(default=0, ge=0, lt=2**32)
     weight_bits: int = Field(default=4, ge=2, le=32)
     membrane_bits: int = Field(default=6, ge=2, le=32)
     n_timesteps: int = Field(default=4, ge=1, le=1024)
+
+    @field_validator("random", mode="before")
+    @classmethod
+    def _parameters_are_checked_as_such(cls, value: Any) -> Any:
+        return network_spec(value) if isinstance(value, dict) else value

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from spikeloop.models.network_spec import NetworkSpec
 from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import Spec, validate_spec
@@ -39,6 +40,7 @@ _NO_AXES = frozenset(
     {
         *("hw.schema_version", "hw.name", "hw.source", "hw.technology"),
         *("student.role", "student.dataset", "student.network", "student.teacher", "student.seed"),
+        *(f"student.network.{name}" for name in NetworkSpec.model_fields),
     }
 )
 

@@ -224,6 +224,12 @@ def check_data(study: StudyConfig) -> None:
         DatasetError: which of them, and how many images there are.
     """
     dataset = _dataset(study.dataset)
+    if study.student is not None:
+        from spikeloop.distill.fit import check_fit
+        from spikeloop.models.zoo import read_network
+
+        assert isinstance(study.student, dict)  # resolved
+        check_fit(read_network(study.student["network"]), dataset)
     for field_name, wanted, there in (
         ("images", study.images, len(dataset.test_labels)),
         ("calibration_images", study.calibration_images, len(dataset.train_labels)),
@@ -314,6 +320,6 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     notes = {"dataset": job.dataset, "student": job.key}
     if not result.net.plan.input.static:
         notes["frames"] = config.frames
-    network = to_network(result.net, config.network, notes)
+    network = to_network(result.net, result.net.plan.name, notes)
     save_network(network, folder / NETWORK_FILE)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

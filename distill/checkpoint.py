@@ -80,7 +80,7 @@ def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
 
     Args:
         folder: what ``save_checkpoint`` wrote.
-        network: zoo name that the caller needs; None takes any.
+        network: title of the network that the caller needs, e.g. ``vgg9``; None takes any.
 
     Raises:
         ConfigError: no checkpoint there, or its JSON is damaged or of another schema.
@@ -94,8 +94,9 @@ def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{folder / _INDEX}: damaged ({error!r}); train again") from None
     config = validate_spec(TrainingConfig, raw_config, where=str(folder / _INDEX))
-    if network is not None and config.network != network:
-        raise NetworkError(f"{folder}: a checkpoint of network '{config.network}', '{network}' is needed; give another")
+    title = config.network_title
+    if network is not None and title != network:
+        raise NetworkError(f"{folder}: a checkpoint of network '{title}', '{network}' is needed; give another")
     net = _build(config)
     _fill(net, _read_weights(folder, file, digest), folder)
     return Checkpoint(net=net.eval(), config=config, metrics=metrics, versions=versions)

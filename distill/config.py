@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spikeloop.models.lif import NeuronSpec
+from spikeloop.models.network_spec import NetworkSpec
 from spikeloop.models.plan import Architecture, check_student, neuron_steps
 from spikeloop.models.quantisers import QuantisationSpec
-from spikeloop.models.zoo import architecture
+from spikeloop.models.zoo import architecture, read_network
 from spikeloop.simulator.config import resolve_yaml
 from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
@@ -80,15 +81,15 @@ class AugmentationSpec(Spec):
 class TrainingConfig(Spec):
     """One training run.
 
-    ``teacher`` is the checkpoint folder that a student starts from and is taught by. The last
-    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``momentum`` is that of ``sgd``
-    (Nesterov's, where it is above 0). The learning rate grows linearly over the first ``warmup_epochs``. ``frames``
-    says how events are spread over the time steps; images do not need it.
+    ``network`` is a name of the zoo, or a mapping with its parameters. ``teacher`` is the checkpoint folder that a
+    student starts from and is taught by. The last ``frozen_epochs`` of ``epochs`` use the running statistics of the
+    batch norms. ``momentum`` is that of ``sgd`` (Nesterov's, where it is above 0). The learning rate grows linearly
+    over the first ``warmup_epochs``. ``frames`` says how events are spread over the time steps; images do not need it.
     """
 
     role: Literal["teacher", "student"]
     dataset: str
-    network: str
+    network: str | NetworkSpec
     n_timesteps: int = Field(default=4, ge=1, le=64)
     frames: FrameRule = "number"
     augmentation: AugmentationSpec = AugmentationSpec()
@@ -106,6 +107,12 @@ class TrainingConfig(Spec):
     weight_decay: float = Field(default=0.0, ge=0)
     cosine: bool = True
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _network_in_normal_form(cls, value: Any) -> str | NetworkSpec:
+        # An unknown name is refused below, where the whole file is known.
+        return value if isinstance(value, str) else read_network(value)
 
     @model_validator(mode="after")
     def _fields_fit_the_role(self) -> TrainingConfig:
@@ -127,7 +134,7 @@ class TrainingConfig(Spec):
                 f"warmup_epochs={self.warmup_epochs} leaves none of epochs={self.epochs} at the full lr; "
                 f"allowed 0 to {self.epochs - 1}"
             )
-        plan = architecture(self.network)  # refuses an unknown name
+        plan = architecture(self.network)
         if self.quantisation is not None:
             check_student(plan, self.quantisation)
         self._check_layer_weights(plan)
@@ -142,6 +149,11 @@ class TrainingConfig(Spec):
                 )
         if self.losses.layer_weights and not any(self.losses.layer_weights.get(name, 1.0) for name in layers):
             raise ValueError("losses.layer_weights gives every layer 0; give one a weight above 0")
+
+    @property
+    def network_title(self) -> str:
+        """Name of the network with what differs from its default form."""
+        return architecture(self.network).name
 
     def content_hash(self) -> str:
         """sha256 of every field, defaults included."""

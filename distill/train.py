@@ -11,12 +11,13 @@ import torch
 
 from spikeloop.models.net import NetOutput, SpikingNet, build_student, build_teacher
 from spikeloop.models.zoo import architecture
-from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationError
+from spikeloop.simulator.errors import ConfigError, SimulationError
 
 from .augment import Augmenter
 from .config import TrainingConfig
 from .datasets import AnyDataset
 from .evaluate import dataset_codes, evaluate_codes
+from .fit import check_fit
 from .losses import total_loss
 
 
@@ -95,9 +96,9 @@ def train_student(
         seed=config.seed,
     )
     if teacher is not None:
-        if teacher.plan.name != config.network:
+        if teacher.plan != net.plan:
             raise ConfigError(
-                f"the teacher is a '{teacher.plan.name}' and the student a '{config.network}'; match them"
+                f"the teacher is a '{teacher.plan.name}' and the student a '{net.plan.name}'; give both one 'network'"
             )
         if not net.plan.input.static and teacher.n_timesteps != config.n_timesteps:
             raise ConfigError(
@@ -112,7 +113,7 @@ def _train(
     net: SpikingNet, config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None
 ) -> TrainResult:
     started_s = time.process_time()
-    _check_classes(net, dataset)
+    check_fit(config.network, dataset)
     codes = dataset_codes(dataset, "train", net, config.frames)
     test_codes = dataset_codes(dataset, "test", net, config.frames)
     labels = torch.from_numpy(dataset.train_labels)
@@ -197,14 +198,6 @@ def _report(
         firing_rate=result.firing_rate,
         membrane_saturation=result.membrane_saturation,
     )
-
-
-def _check_classes(net: SpikingNet, dataset: AnyDataset) -> None:
-    if dataset.n_classes != net.plan.classifier.classes:
-        raise DatasetError(
-            f"data set {dataset.name} has {dataset.n_classes} classes, network {net.plan.name} tells "
-            f"{net.plan.classifier.classes} apart; choose another network"
-        )
 
 
 def _optimiser(net: SpikingNet, config: TrainingConfig) -> torch.optim.Optimizer:

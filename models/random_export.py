@@ -14,11 +14,14 @@ from .export import to_network
 from .layers import QuantWeightLayer
 from .lif import LifCodes, NeuronSpec
 from .net import SpikingNet, build_student, sent_by
+from .network_spec import NetworkSpec
 from .plan import Step
 from .quantisers import QuantisationSpec
 from .zoo import architecture
 
 _N_IMAGES = 4
+#: Pixels up to which a calibration takes all of them.
+_SMALL_PIXELS = 64 * 64
 _RATE_AIM = 0.15
 _RATE_TOLERANCE = 0.01
 _RATE_LOW, _RATE_HIGH = 0.05, 0.30
@@ -28,7 +31,13 @@ _CALIBRATED_BN_BITS = 8
 
 
 def random_network(
-    name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
+    network: str | NetworkSpec,
+    *,
+    seed: int,
+    weight_bits: int,
+    membrane_bits: int,
+    bn_bits: int = 8,
+    n_timesteps: int = 4,
 ) -> Network:
     """Network of the zoo with seeded random weights of ``weight_bits`` in every layer, the first and last too.
 
@@ -41,7 +50,7 @@ def random_network(
         SimulationError: a layer could not be brought to fire between 5 and 30 % of the time.
     """
     student = random_student(
-        name,
+        network,
         seed=seed,
         weight_bits=weight_bits,
         membrane_bits=membrane_bits,
@@ -49,7 +58,7 @@ def random_network(
         n_timesteps=n_timesteps,
     )
     notes = {"origin": f"untrained, random weights of seed {seed}, batch norm calibrated to fire near 15 %"}
-    return _with_bn_bits(to_network(student, name, notes), bn_bits)
+    return _with_bn_bits(to_network(student, student.plan.name, notes), bn_bits)
 
 
 def _with_bn_bits(network: Network, bn_bits: int) -> Network:
@@ -68,7 +77,13 @@ def _with_bn_bits(network: Network, bn_bits: int) -> Network:
 
 
 def shape_network(
-    name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
+    network: str | NetworkSpec,
+    *,
+    seed: int,
+    weight_bits: int,
+    membrane_bits: int,
+    bn_bits: int = 8,
+    n_timesteps: int = 4,
 ) -> Network:
     """The network of ``random_network`` before its batch norms are calibrated: made in a second, hardly fires.
 
@@ -77,13 +92,19 @@ def shape_network(
     Raises:
         NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
     """
-    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    student = _untrained(network, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
     notes = {"origin": f"untrained, random weights of seed {seed}, batch norm not calibrated: for costs only"}
-    return to_network(student, name, notes)
+    return to_network(student, student.plan.name, notes)
 
 
 def random_student(
-    name: str, *, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int = 8, n_timesteps: int = 4
+    network: str | NetworkSpec,
+    *,
+    seed: int,
+    weight_bits: int,
+    membrane_bits: int,
+    bn_bits: int = 8,
+    n_timesteps: int = 4,
 ) -> SpikingNet:
     """The student that ``random_network`` exports, in ``eval()``.
 
@@ -91,14 +112,14 @@ def random_student(
         NetworkError: not a network of the zoo, or sums beyond exact arithmetic.
         SimulationError: a layer could not be brought to fire between 5 and 30 % of the time.
     """
-    student = _untrained(name, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
+    student = _untrained(network, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
     generator = torch.Generator().manual_seed(seed)
-    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _N_IMAGES, generator))
+    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _n_images(student.plan.input), generator))
     return student
 
 
 def _untrained(
-    name: str, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int, n_timesteps: int
+    network: str | NetworkSpec, seed: int, weight_bits: int, membrane_bits: int, bn_bits: int, n_timesteps: int
 ) -> SpikingNet:
     # The largest of many random weights says little about the rest: scale by a percentile instead.
     quantisation = QuantisationSpec(
@@ -111,8 +132,13 @@ def _untrained(
         weight_percentile=95.0,
     )
     return build_student(
-        architecture(name), n_timesteps=n_timesteps, neuron=NeuronSpec(), quantisation=quantisation, seed=seed
+        architecture(network), n_timesteps=n_timesteps, neuron=NeuronSpec(), quantisation=quantisation, seed=seed
     ).eval()
+
+
+def _n_images(node: InputNode) -> int:
+    """Images of a calibration: a large one has positions enough to count spikes at, and takes the memory of many."""
+    return max(1, min(_N_IMAGES, _N_IMAGES * _SMALL_PIXELS // (node.shape[1] * node.shape[2])))
 
 
 def uniform_codes(node: InputNode, n_timesteps: int, n_images: int, generator: torch.Generator) -> torch.Tensor:

@@ -1,175 +1,136 @@
-"""The networks: each a short list of layers, from which teacher and student are built alike (``net.py``)."""
+"""The networks: a name, or a name with parameters, becomes the layers of teacher and student (``net.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, cast
 
 from spikeloop.simulator.errors import NetworkError, closest
 from spikeloop.simulator.network.graph import InputNode
 
-from .plan import (
-    Add,
-    Architecture,
-    Block,
-    Classifier,
-    Conv,
-    Dense,
-    MembraneBlock,
-    SpikeBlock,
-    StreamConv,
-    StreamLif,
-    SumPool,
-)
+from .network_spec import NetworkSpec, network_spec
+from .plan import Architecture
+from .recipes import RECIPES, Recipe, fitted_layers
+
+#: Polarities of an event camera.
+POLARITIES = 2
+#: Pixels where an architecture of events is asked for static pixels.
+_PIXEL_CHANNELS, _PIXEL_BITS = 3, 8
+#: Ends of the parts of a title.
+_UNITS = MappingProxyType({"bits": "bit", "classes": "classes", "width": "wide"})
 
 
-def _pixels(shape: tuple[int, int, int], bits: int) -> InputNode:
-    return InputNode(name="input", shape=shape, bits=bits, static=True)
+def available_networks() -> tuple[str, ...]:
+    """Names that ``architecture`` takes."""
+    return tuple(RECIPES)
 
 
-def _events(size: int, bits: int) -> InputNode:
-    """Two polarities of an event camera, other codes at every step."""
-    return InputNode(name="input", shape=(2, size, size), bits=bits)
-
-
-_DEMO = Architecture(
-    name="demo",
-    input=_pixels((1, 8, 8), 4),
-    layers=(
-        Conv(name="conv1", channels=8),
-        SumPool(name="pool1"),
-        Conv(name="conv2", channels=16),
-        SumPool(name="pool2"),
-        Classifier(name="fc", classes=10),
-    ),
-)
-_FASHION = Architecture(
-    name="fashion",
-    input=_pixels((1, 28, 28), 8),
-    layers=(
-        Conv(name="conv1", channels=16),
-        SumPool(name="pool1"),
-        Conv(name="conv2", channels=32),
-        SumPool(name="pool2"),
-        Conv(name="conv3", channels=64),
-        Dense(name="fc1", features=128),
-        Classifier(name="fc2", classes=10),
-    ),
-)
-_NMNIST = Architecture(
-    name="nmnist",
-    input=_events(34, 1),
-    layers=(
-        Conv(name="conv1", channels=12),
-        SumPool(name="pool1"),
-        Conv(name="conv2", channels=32),
-        SumPool(name="pool2"),
-        Conv(name="conv3", channels=32),
-        SumPool(name="pool3"),
-        Classifier(name="fc", classes=10),
-    ),
-)
-_CIFAR_SMALL = Architecture(
-    name="cifar_small",
-    input=_pixels((3, 32, 32), 8),
-    layers=(
-        Conv(name="conv1", channels=24),
-        SumPool(name="pool1"),
-        Conv(name="conv2", channels=48),
-        SumPool(name="pool2"),
-        Conv(name="conv3", channels=96),
-        Conv(name="conv4", channels=96),
-        SumPool(name="pool3"),
-        Classifier(name="fc", classes=10),
-    ),
-)
-_VGG9 = Architecture(
-    name="vgg9",
-    input=_pixels((3, 32, 32), 8),
-    layers=(
-        Conv(name="conv1", channels=64),
-        Conv(name="conv2", channels=64),
-        SumPool(name="pool1"),
-        Conv(name="conv3", channels=128),
-        Conv(name="conv4", channels=128),
-        SumPool(name="pool2"),
-        Conv(name="conv5", channels=256),
-        Conv(name="conv6", channels=256),
-        Conv(name="conv7", channels=256),
-        SumPool(name="pool3"),
-        Dense(name="fc1", features=1024),
-        Classifier(name="fc2", classes=10),
-    ),
-)
-
-
-def _stages(block: type[MembraneBlock] | type[SpikeBlock], channels: tuple[int, ...], per_stage: int) -> list[Block]:
-    """Blocks ``s1b1``, ``s1b2``, ...; every stage but the first begins by halving the map."""
-    return [
-        block(name=f"s{stage}b{number}", channels=width, stride=2 if stage > 1 and number == 1 else 1)
-        for stage, width in enumerate(channels, 1)
-        for number in range(1, per_stage + 1)
-    ]
-
-
-def _ms_resnet(name: str, source: InputNode, channels: tuple[int, ...], per_stage: int, pool: int) -> Architecture:
-    """MS-ResNet (Hu et al., arXiv 2112.08954) for small images; its shortcuts: ``MembraneBlock``."""
-    return Architecture(
-        name=name,
-        input=source,
-        layers=(
-            StreamConv(name="stem", channels=channels[0]),
-            Add(name="stem_add", mode="stream"),
-            *_stages(MembraneBlock, channels, per_stage),
-            StreamLif(name="last"),
-            SumPool(name="pool", kernel=pool),
-            Classifier(name="fc", classes=10),
-        ),
-    )
-
-
-def _sew_resnet(name: str, source: InputNode, channels: tuple[int, ...], per_stage: int, pool: int) -> Architecture:
-    """SEW-ResNet with ADD (Fang et al., arXiv 2102.04159) for small images."""
-    return Architecture(
-        name=name,
-        input=source,
-        layers=(
-            Conv(name="stem", channels=channels[0]),
-            *_stages(SpikeBlock, channels, per_stage),
-            SumPool(name="pool", kernel=pool),
-            Classifier(name="fc", classes=10),
-        ),
-    )
-
-
-_SMALL, _CIFAR = _pixels((1, 8, 8), 4), _pixels((3, 32, 32), 8)
-_WIDTHS = (64, 128, 256, 512)
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
-    {
-        plan.name: plan
-        for plan in (
-            _DEMO,
-            _FASHION,
-            _VGG9,
-            _ms_resnet("ms_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
-            _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
-            _ms_resnet("ms_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
-            _sew_resnet("sew_resnet18", _CIFAR, _WIDTHS, 2, pool=4),
-            _NMNIST,
-            _CIFAR_SMALL,
-        )
-    }
-)
-
-
-def architecture(name: str) -> Architecture:
-    """Architecture of that name.
+def architecture(network: str | NetworkSpec) -> Architecture:
+    """Architecture of that name, or with those parameters.
 
     Raises:
-        NetworkError: unknown; the sentence lists the nearest name and all of them.
+        NetworkError: unknown name (the sentence lists the nearest and all of them), channels that do not go with
+            events, or a width that leaves a layer without channels.
     """
-    if name not in ARCHITECTURES:
-        close = closest(name, ARCHITECTURES)
+    full = _in_full(network)
+    recipe = RECIPES[full.name]
+    size, channels, classes, bits = (cast("int", n) for n in (full.size, full.channels, full.classes, full.bits))
+    return Architecture(
+        name=_title(full),
+        input=InputNode(
+            name="input",
+            shape=(channels, size, size),
+            bits=bits,
+            static=not full.events,
+        ),
+        layers=fitted_layers(recipe, size=size, width=full.width, classes=classes),
+    )
+
+
+def normal_form(network: str | NetworkSpec) -> str | NetworkSpec:
+    """The one way to write a network: its bare name where every parameter is the default, else all of them.
+
+    Equal networks so have equal hashes.
+
+    Raises:
+        NetworkError: as for ``architecture``.
+    """
+    full = _in_full(network)
+    return full.name if full == _in_full(full.name) else full
+
+
+def read_network(value: Any) -> str | NetworkSpec:
+    """Network of a training file or study: a name, or a mapping with the fields of ``NetworkSpec``.
+
+    Raises:
+        NetworkError: neither, or as for ``architecture``.
+    """
+    if isinstance(value, dict):
+        value = network_spec(value)
+    if not isinstance(value, str | NetworkSpec):
+        raise NetworkError(f"got {value!r}; give a name of the zoo, or {{name: vgg9, size: 64, classes: 200}}")
+    return normal_form(value)
+
+
+def changed(network: str | NetworkSpec, **parameters: Any) -> str:
+    """The network with other parameters, as a training file says it: ``{name: vgg16, size: 64, classes: 200}``."""
+    full = _in_full(network)
+    kept = {**_differences(full), **parameters}
+    if kept.get("events"):
+        kept.pop("channels", None)
+    found = _differences(_in_full(NetworkSpec(name=full.name, **kept)))
+    return ", ".join(f"{key}: {str(value).lower()}" for key, value in {"name": full.name, **found}.items()).join("{}")
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        close = closest(name, RECIPES)
         hint = f"did you mean '{close}'? " if close else ""
-        raise NetworkError(f"network '{name}' is not in the zoo; {hint}available: {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+        raise NetworkError(f"network '{name}' is not in the zoo; {hint}available: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _in_full(network: str | NetworkSpec) -> NetworkSpec:
+    """The network with every parameter written out."""
+    spec = NetworkSpec(name=network) if isinstance(network, str) else network
+    recipe = _recipe(spec.name)
+    events = recipe.events if spec.events is None else spec.events
+    channels, bits = (POLARITIES, 1) if events else (_PIXEL_CHANNELS, _PIXEL_BITS)
+    if events == recipe.events:
+        channels, bits = recipe.channels, recipe.bits
+    if spec.channels is not None:
+        channels = spec.channels
+    if events and channels != POLARITIES:
+        raise NetworkError(
+            f"network {spec.name}: channels={channels} with events: true; events have the {POLARITIES} polarities of a "
+            "camera, so leave channels out, or set events: false for static pixels"
+        )
+    return NetworkSpec(
+        name=spec.name,
+        size=recipe.size if spec.size is None else spec.size,
+        channels=channels,
+        classes=recipe.classes if spec.classes is None else spec.classes,
+        events=events,
+        bits=bits if spec.bits is None else spec.bits,
+        width=spec.width,
+    )
+
+
+def _differences(full: NetworkSpec) -> dict[str, Any]:
+    """Parameters that differ from those of the name alone, or of its form for events or pixels."""
+    recipe = RECIPES[full.name]
+    plain = _in_full(NetworkSpec(name=full.name, events=full.events))
+    found = {name: value for name, value in full.resolved().items() if value != getattr(plain, name)}
+    return found if full.events == recipe.events else {"events": full.events, **found}
+
+
+def _title(full: NetworkSpec) -> str:
+    """Name, and what differs from the default form: ``vgg16-3x64x64-200classes-0.5wide``."""
+    found = _differences(full)
+    parts = [full.name]
+    if "size" in found or "channels" in found:
+        parts.append(f"{full.channels}x{full.size}x{full.size}")
+    if "events" in found:
+        parts.append("events" if full.events else "pixels")
+    parts += [f"{found[name]:g}{unit}" for name, unit in _UNITS.items() if name in found]
+    return "-".join(parts)
