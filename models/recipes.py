@@ -4,7 +4,8 @@ A recipe lists the layers of its default size. ``layers`` fits them to another o
 
 * A 2x2 pool behind a map of one position is left out; rows and columns that fill no window are left out by the pool.
 * ``FinalPool`` sums what is left into a map of ``map_size`` (1: over all positions). Its kernel is the whole part of
-  map / map_size, 1 leaves it out; the divisor goes into the next layer as that of every pool.
+  map / map_size, 1 leaves it out; the divisor goes into the next layer as that of every pool. Behind a pool the two
+  become one.
 * Pictures larger than 64 pixels take ``large``: the stem of ImageNet networks, a 7x7 convolution of stride 2.
 """
 
@@ -88,6 +89,7 @@ def fitted_layers(recipe: Recipe, *, size: int, width: float, classes: int) -> t
             if kernel > 1 and map_size >= kernel:
                 found.append(SumPool(name=layer.name, kernel=kernel))
                 map_size //= kernel
+                _merge_pools(found)
         elif isinstance(layer, Classifier):
             found.append(replace(layer, classes=classes))
         else:
@@ -95,6 +97,12 @@ def fitted_layers(recipe: Recipe, *, size: int, width: float, classes: int) -> t
             # Every convolution here is padded by half its kernel.
             map_size = -(-map_size // getattr(layer, "stride", 1))
     return tuple(found)
+
+
+def _merge_pools(layers: list[LayerPlan]) -> None:
+    """Make one pool of two at the end of ``layers``: the same sums, and tiles pool a value only once."""
+    if len(layers) > 1 and isinstance(first := layers[-2], SumPool) and isinstance(last := layers[-1], SumPool):
+        layers[-2:] = [replace(first, kernel=first.kernel * last.kernel)]
 
 
 def _scaled(layer: LayerPlan, width: float, recipe: Recipe) -> LayerPlan:
@@ -263,7 +271,7 @@ _RECIPES = (
         size=28,
         channels=1,
         bits=8,
-        layers=(FinalPool(map_size=28), Dense(name="fc1", features=800), Classifier(name="fc2", classes=10)),
+        layers=(Dense(name="fc1", features=800), Classifier(name="fc2", classes=10)),
     ),
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _RECIPES})

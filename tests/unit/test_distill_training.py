@@ -169,7 +169,9 @@ def test_roles_and_networks_that_do_not_match_are_refused(digits, teacher):
         train_student(config(STUDENT), digits, None)
     with pytest.raises(ConfigError, match="the teacher is a 'demo' and the student a 'vgg9'"):
         train_student(config(STUDENT, network="vgg9"), digits, teacher.net)
-    with pytest.raises(DatasetError, match="network vgg9 takes 3x32x32 pixels and tells 10 classes apart; data set digits"):
+    with pytest.raises(
+        DatasetError, match="network vgg9 takes 3x32x32 pixels and tells 10 classes apart; data set digits"
+    ):
         train_teacher(config(TEACHER, network="vgg9"), digits)
     with pytest.raises(
         ConfigError,
