@@ -15,11 +15,13 @@ from .layers import QuantWeightLayer
 from .lif import LifCodes, NeuronSpec
 from .net import SpikingNet, build_student, sent_by
 from .network_spec import NetworkSpec
-from .plan import Step
+from .plan import Architecture, Dense, Step
 from .quantisers import QuantisationSpec
 from .zoo import architecture
 
 _N_IMAGES = 4
+#: Images where no position but the image itself gives sums.
+_N_VECTORS = 64
 #: Pixels up to which a calibration takes all of them.
 _SMALL_PIXELS = 64 * 64
 _RATE_AIM = 0.15
@@ -114,7 +116,7 @@ def random_student(
     """
     student = _untrained(network, seed, weight_bits, membrane_bits, bn_bits, n_timesteps)
     generator = torch.Generator().manual_seed(seed)
-    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _n_images(student.plan.input), generator))
+    calibrate(student, uniform_codes(student.plan.input, n_timesteps, _n_images(student.plan), generator))
     return student
 
 
@@ -136,8 +138,15 @@ def _untrained(
     ).eval()
 
 
-def _n_images(node: InputNode) -> int:
-    """Images of a calibration: a large one has positions enough to count spikes at, and takes the memory of many."""
+def _n_images(plan: Architecture) -> int:
+    """Images of a calibration.
+
+    A large one has positions enough to count spikes at, and takes the memory of many. A linear layer that reads
+    static pixels has a single sum an image, and a mean and variance want many.
+    """
+    node = plan.input
+    if isinstance(plan.layers[0], Dense):
+        return _N_VECTORS
     return max(1, min(_N_IMAGES, _N_IMAGES * _SMALL_PIXELS // (node.shape[1] * node.shape[2])))
 
 
