@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spikeloop.models.network_spec import NetworkSpec, network_spec
-from spikeloop.simulator.spec import Spec
+from spikeloop.simulator.errors import ConfigError
+from spikeloop.simulator.spec import Spec, problem_sentence
 
 from .names import nearest
 
@@ -70,3 +71,15 @@ class RandomNetwork(Spec):
     @classmethod
     def _parameters_are_checked_as_such(cls, value: Any) -> Any:
         return network_spec(value) if isinstance(value, dict) else value
+
+
+def untrained(fields: dict[str, Any]) -> RandomNetwork:
+    """The network that a study's mapping asks for.
+
+    Raises:
+        ConfigError: the first field that is wrong.
+    """
+    try:
+        return RandomNetwork.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(problem_sentence(RandomNetwork, error)) from None

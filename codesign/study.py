@@ -16,7 +16,7 @@ from spikeloop.simulator.strict_yaml import read_yaml
 from .constraints import ConstraintSpec, contradiction
 from .names import nearest
 from .pareto import CSV_METRICS, Objective
-from .search_spec import RandomNetwork, SearchSpec
+from .search_spec import RandomNetwork, SearchSpec, untrained
 
 Scalar = int | float | str | bool
 
@@ -174,6 +174,11 @@ class StudyConfig(Spec):
     @classmethod
     def _name_of_a_sampler(cls, value: Any) -> Any:
         return {"sampler": value} if isinstance(value, str) else value
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _untrained_network(cls, value: Any) -> Any:
+        return untrained(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _parts_of_the_stage(self) -> StudyConfig:

@@ -226,6 +226,10 @@ def _check_inputs(step: Step, inputs: list[Value], where: str) -> None:
             )
         if value.shape != inputs[0].shape:
             raise NetworkError(f"{where}: {name} has shape {value.shape}, {step.sources[0]} has {inputs[0].shape}")
+        if isinstance(step.plan, Add) and value.scale != inputs[0].scale:
+            raise NetworkError(
+                f"{where} adds {name} and {step.sources[0]}, pooled over unequal windows; pool their sum"
+            )
 
 
 def _output(plan: StepPlan, inputs: list[Value]) -> Value:

@@ -307,6 +307,24 @@ def test_unknown_files_and_formats_are_refused(folder: Path, capfd: pytest.Captu
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--random", "vgg99"), ("'vgg99' is not in the zoo", "did you mean 'vgg9'")),
+        (("--random", "vgg16", "--size", "7"), ("size: got 7", "8")),
+        (("--random", "vgg16", "--size", "225"), ("size: got 225", "224")),
+        (("--random", "vgg16", "--width", "0.001"), ("conv1 of 64 channels with 0", "0.0078125 and above")),
+        (("--random", "vgg16", "--events", "--channels", "3"), ("channels=3", "2 polarities")),
+        ((".", "--size", "16", "--pixels"), ("size, events: given for a checkpoint", "--random NAME")),
+    ],
+)
+def test_networks_that_the_zoo_cannot_make_are_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    sentence = _refused(folder, capfd, "export", *options, "--out", "x.safetensors")
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
     "command",
     [
         ("simulat",),

@@ -130,3 +130,20 @@ def test_a_point_that_breaks_fails_alone(tmp_path: Path, monkeypatch: pytest.Mon
             ("failed", "division by zero"),
             ("ok", ""),
         ]
+
+
+def test_a_network_with_parameters_is_priced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A map of four times as many pixels takes more energy on every design, and the same area of crossbars or more."""
+    fronts = {}
+    for size in (8, 16):
+        network = {"random": {"name": "ms_resnet_tiny", "size": size, "width": 0.5}, "weight_bits": 3}
+        study = written(tmp_path, network=network, space={"hw.crossbar.size": [32]}, conditions={})
+        assert main(["explore", study, "--out", str(tmp_path / str(size))]) == 0
+        with (tmp_path / str(size) / "front.csv").open() as stream:
+            fronts[size] = next(csv.DictReader(stream))
+    assert float(fronts[16]["energy_fJ"]) > float(fronts[8]["energy_fJ"])
+    assert float(fronts[16]["area_um2"]) >= float(fronts[8]["area_um2"])
+    capsys.readouterr()
+    wrong = written(tmp_path, network={"random": {"name": "vgg16", "size": 300}})
+    assert main(["explore", wrong, "--out", str(tmp_path / "wrong")]) == 2
+    assert "network: random: size: got 300; input should be less than or equal to 224" in capsys.readouterr().err

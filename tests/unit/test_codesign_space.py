@@ -91,6 +91,8 @@ def test_adc_bits_of_a_lossless_adc_are_infeasible_points_not_a_wrong_study() ->
         ({"student.weight_bit": [3]}, r"did you mean 'student.weight_bits'\?"),
         ({"hw.technology": ["a"]}, "no axis 'hw.technology'"),
         ({"student.seed": [1]}, "no axis 'student.seed'"),
+        ({"student.network.size": [16]}, "no axis 'student.network.size'"),
+        ({"student.width": [0.5]}, "no axis 'student.width'"),
         ({"hw.adc.bits": [4, 99]}, r"space: hw.adc.bits=99: adc.bits: got 99; .*less than or equal to 14"),
         ({"hw.crossbar.rows": [0]}, "greater than or equal to 1"),
         ({"hw.dataflow.loop": ["sideways"]}, "'timestep_major' or 'layer_major'"),

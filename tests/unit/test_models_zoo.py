@@ -217,6 +217,10 @@ def test_sew_adds_state_the_bits_of_their_largest_sum():
         ),
         ([StreamConv(name="a", channels=2), SumPool(name="p")], "p reads a, which gives the residual stream; it takes"),
         ([Conv(name="a", channels=2, kernel=7, padding=0)], "a: its window does not fit the input"),
+        (
+            [Conv(name="a", channels=2), SumPool(name="p"), SpikeBlock(name="b", channels=2)],
+            "b_add adds b_conv2 and p, pooled over unequal windows; pool their sum",
+        ),
     ],
 )
 def test_plans_that_make_no_sense_are_refused(layers, message):
