@@ -243,6 +243,19 @@ def test_membrane_of_one_bit_is_refused_wherever_it_is_asked_for(
     assert "--membrane-bits" in sentence
 
 
+@pytest.mark.parametrize("network", ["vgg9", {"name": "demo", "size": 16, "width": 0.5}])
+def test_networks_that_the_data_does_not_fit_are_refused_with_those_that_it_does(
+    folder: Path, capfd: pytest.CaptureFixture[str], network: str | dict[str, object]
+) -> None:
+    study = {**STUDY, "teacher": {**TEACHER, "network": network}, "student": {**STUDENT, "network": network}}
+    # JSON is YAML, and has no aliases.
+    (folder / "study.yaml").write_text(json.dumps(study))
+    (folder / "teacher.yaml").write_text(json.dumps(study["teacher"]))
+    for command in (("explore", "study.yaml", "--out", "out"), ("train", "teacher.yaml", "--out", "out")):
+        sentence = _refused(folder, capfd, *command)
+        assert "data set digits has 1x8x8 pixels of 10 classes; write network: {name: " in sentence
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
