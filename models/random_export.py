@@ -141,12 +141,14 @@ def _untrained(
 def _n_images(plan: Architecture) -> int:
     """Images of a calibration.
 
-    A large one has positions enough to count spikes at, and takes the memory of many. A linear layer that reads
-    static pixels has a single sum an image, and a mean and variance want many.
+    A large one has positions enough to count spikes at, and takes the memory of many. But a linear layer has one sum
+    an image and step, and its mean and variance want several; of static pixels the first one has one an image.
     """
-    node = plan.input
     if isinstance(plan.layers[0], Dense):
         return _N_VECTORS
+    if any(isinstance(layer, Dense) for layer in plan.layers):
+        return _N_IMAGES
+    node = plan.input
     return max(1, min(_N_IMAGES, _N_IMAGES * _SMALL_PIXELS // (node.shape[1] * node.shape[2])))
 
 

@@ -179,6 +179,17 @@ def test_every_layer_of_every_small_random_network_fires_5_to_30_percent(name):
     assert all(0.05 <= rate <= 0.30 for rate in rates.values()), rates
 
 
+@pytest.mark.parametrize(("name", "size"), [("vgg9", 66), ("ms_resnet19", 66), ("mlp", 28)])
+def test_linear_layers_fire_5_to_30_percent_on_new_pictures_of_a_single_step(name, size):
+    """One sum a picture is all that a linear layer has at T = 1: statistics of one picture would let half of it fire."""
+    net = random_student(
+        NetworkSpec(name=name, size=size, width=0.125), seed=2, weight_bits=4, membrane_bits=6, n_timesteps=1
+    )
+    fresh = uniform_codes(net.plan.input, 1, 8, torch.Generator().manual_seed(99))
+    rates = {layer: float(run.spikes.mean()) for layer, run in net.integer_run(fresh).layers.items()}
+    assert all(0.05 <= rate <= 0.30 for rate in rates.values()), rates
+
+
 def test_a_width_rounds_half_up_and_spares_the_classifier():
     found = geometries(plan("cifar_small", width=0.1875))
     # 24 * 0.1875 = 4.5, 48 * 0.1875 = 9, 96 * 0.1875 = 18.
