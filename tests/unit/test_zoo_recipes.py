@@ -181,7 +181,7 @@ def test_every_layer_of_every_small_random_network_fires_5_to_30_percent(name):
 
 @pytest.mark.parametrize(("name", "size"), [("vgg9", 66), ("ms_resnet19", 66), ("mlp", 28)])
 def test_linear_layers_fire_5_to_30_percent_on_new_pictures_of_a_single_step(name, size):
-    """One sum a picture is all that a linear layer has at T = 1: statistics of one picture would let half of it fire."""
+    """One sum a picture is all that a linear layer has at T = 1: statistics of one picture let half of it fire."""
     net = random_student(
         NetworkSpec(name=name, size=size, width=0.125), seed=2, weight_bits=4, membrane_bits=6, n_timesteps=1
     )
