@@ -26,7 +26,7 @@ _SURROGATES: Mapping[SurrogateName, int] = MappingProxyType(
 )
 
 
-class StoredGrid(Protocol):
+class _StoredGrid(Protocol):
     """What the kernel needs of a membrane's grid."""
 
     @property
@@ -54,7 +54,7 @@ def kernel_takes(values: torch.Tensor) -> bool:
 
 
 def kernel_forward(
-    current: torch.Tensor, leak: float, reset: Literal["hard", "soft"], grid: StoredGrid | None
+    current: torch.Tensor, leak: float, reset: Literal["hard", "soft"], grid: _StoredGrid | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Spikes and membrane before reset of currents (T, B, ...), in units of the threshold."""
     membrane = torch.empty(current.shape, dtype=current.dtype)
@@ -71,7 +71,7 @@ def kernel_backward(
     leak: float,
     reset: Literal["hard", "soft"],
     surrogate: SurrogateName,
-    grid: StoredGrid | None,
+    grid: _StoredGrid | None,
 ) -> torch.Tensor:
     """Gradient of the currents (T, B, ...); a gradient that is None is zero."""
     total = torch.empty_like(membrane)
@@ -109,7 +109,7 @@ def _rows(values: torch.Tensor) -> NDArray[np.float32]:
     return rows
 
 
-def _params(leak: float, reset: Literal["hard", "soft"], grid: StoredGrid | None) -> lif_train.TrainParams:
+def _params(leak: float, reset: Literal["hard", "soft"], grid: _StoredGrid | None) -> lif_train.TrainParams:
     one = np.float32
     soft = reset == "soft"
     if grid is None:

@@ -24,6 +24,7 @@ from .layers import (
 )
 from .lif import LifCodes, NeuronSpec
 from .mint import MintLayer
+from .neuron_constants import NeuronConstants
 from .plan import (
     Add,
     Architecture,
@@ -125,7 +126,7 @@ class SpikingNet(nn.Module):
     def freeze_statistics(self, frozen: bool) -> None:
         """Let training use the running statistics of the batch norms, and hold the weights of their layers.
 
-        A weight code that flips moves the statistics; only the constants around them keep learning.
+        A weight code that flips moves the statistics, and so does a leak; only the constants around them keep learning.
         """
         for block in self.blocks.values():
             if isinstance(block, WeightLayer):
@@ -133,6 +134,9 @@ class SpikingNet(nn.Module):
                 block.weight.requires_grad_(not frozen)
                 if isinstance(block, QuantWeightLayer):
                     block.quantiser.requires_grad_(not frozen)
+        for module in self.modules():
+            if isinstance(module, NeuronConstants):
+                module.hold_leak(frozen)
 
     def start_from(self, teacher: SpikingNet) -> None:
         """Take the teacher's parameters; what only a student has (learned steps) starts from the new weights.
