@@ -18,8 +18,8 @@ from torch.nn import functional
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.quant import QuantSpec, round_half_up, rshift_float
 
+from .currents import put_on_grid
 from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
-from .lif_kernel import kernel_current_on_grid, kernel_takes
 from .neuron_constants import NeuronConstants
 from .quantisers import (
     FoldedBatchNorm,
@@ -84,15 +84,14 @@ class WeightLayer(nn.Module):
     def float_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, in full precision."""
         sums = matrix_product(codes, self.weight * self.geometry.input_scale, self.geometry)
-        return self._normalise(sums, 1.0)[0]
+        return torch.unflatten(self._normalise(sums.flatten(0, 1), 1.0)[0], 0, sums.shape[:2])
 
     def affine(self) -> tuple[torch.Tensor, ...]:
         """Gain and offset (C,) behind the normalised sums, in units of the threshold."""
         return self.constants.over_threshold(self.gamma, self.beta)
 
-    def _normalise(self, sums: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch norm of scale*sums, and the mean and variance of ``sums`` (C,) that it used."""
-        flat = sums.flatten(0, 1)
+    def _normalise(self, flat: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Batch norm of scale*sums, sums (S*B, C, H, W), and the mean and variance of the sums (C,) that it used."""
         mean, var = (self.running_mean / scale).detach(), (self.running_var / scale**2).detach()
         from_batch = self.training and not self.statistics_frozen
         if from_batch:
@@ -103,7 +102,7 @@ class WeightLayer(nn.Module):
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)
                 self.running_var.lerp_(var * scale**2, self.momentum)
-        return torch.unflatten(normal, 0, sums.shape[:2]), mean, var
+        return normal, mean, var
 
 
 class FloatLayer(WeightLayer):
@@ -142,9 +141,10 @@ class QuantWeightLayer(WeightLayer):
         sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec), self.geometry)
         # Batch norm undoes the factor of its input, so a learned step gets all of its gradient through the codes.
         scale = step.detach() * self.geometry.input_scale
-        real, mean, var = self._normalise(sums, float(scale))
+        flat = sums.flatten(0, 1)
+        real, mean, var = self._normalise(flat, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
-        return straight_through(real, self._current_on_grid(sums.detach(), folded))
+        return torch.unflatten(put_on_grid(real, flat, folded, self.codes_per_theta), 0, sums.shape[:2])
 
     def start_step(self) -> None:
         """First value of a learned step, for the present weights."""
@@ -192,13 +192,6 @@ class QuantWeightLayer(WeightLayer):
         gain = gamma.double() * torch.rsqrt(var + BN_EPS / scale**2)
         offset = beta.double() - mean * gain
         return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
-
-    def _current_on_grid(self, sums: torch.Tensor, folded: FoldedBatchNorm) -> torch.Tensor:
-        gain, offset = (part.to(sums.dtype) for part in (folded.gain, folded.offset))
-        if kernel_takes(sums):
-            return kernel_current_on_grid(sums, gain, offset, self.codes_per_theta)
-        current: torch.Tensor = round_half_up(sums * gain.reshape(-1, 1, 1) + offset.reshape(-1, 1, 1), torch)
-        return current.div_(self.codes_per_theta)
 
     def _check_exact(self, folded: FoldedBatchNorm) -> None:
         bound = sum_bound(self.integer_weight(), self.geometry)

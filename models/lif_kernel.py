@@ -88,19 +88,17 @@ def kernel_backward(
 
 
 def kernel_current_on_grid(
-    sums: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, codes_per_theta: float
-) -> torch.Tensor:
-    """Currents of sums (S, B, C, H, W): floor(gain*sums + offset + 1/2) / codes_per_theta; gain and offset (C,)."""
-    current = torch.empty_like(sums)
-    shape = (sums.shape[0] * sums.shape[1], sums.shape[2], -1)
+    sums: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, codes_per_theta: float, current: torch.Tensor
+) -> None:
+    """Write floor(gain*sums + offset + 1/2) / codes_per_theta of sums (N, C, H, W) to ``current``; gain (C,)."""
+    shape = (sums.shape[0], sums.shape[1], math.prod(sums.shape[2:]))
     lif_train.current_on_grid(
-        sums.reshape(shape).numpy(),
+        sums.detach().view(shape).numpy(),
         gain.contiguous().numpy(),
         offset.contiguous().numpy(),
         np.float32(codes_per_theta),
-        current.view(shape).numpy(),
+        current.detach().view(shape).numpy(),
     )
-    return current
 
 
 def _rows(values: torch.Tensor) -> NDArray[np.float32]:
