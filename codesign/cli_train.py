@@ -48,10 +48,9 @@ def train_network(
     from spikeloop.distill.device import find_device
     from spikeloop.distill.run_folder import TEACHER_FOLDER, check_run_folder
 
-    lesson = _lesson(training, config)
-    standing = check_run_folder(out, config, resume=resume)
-    if standing == "finished":
+    if check_run_folder(out, config, resume=resume) == "finished":
         return _say_finished(out)
+    lesson = _lesson(training, config)
     if not can_be_folder(out):  # before the hours of training, not after them
         raise StudyError(f"{out}: cannot be made; give a writable --out folder")
     work = _Work(
