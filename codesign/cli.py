@@ -129,11 +129,16 @@ def demo(
 def train(
     training: Annotated[str, typer.Argument(metavar="TRAINING.yaml", help="Training file or shipped name.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same file.")] = False,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    checkpoint_every: Annotated[
+        float | None, typer.Option(min=0, metavar="MINUTES", help="Save within epochs too; they are saved anyway.")
+    ] = None,
 ) -> int:
     """Train a full-precision teacher, or a quantised student by distillation."""
-    from .cli_network import train_network
+    from .cli_train import train_network
 
-    return train_network(training, out)
+    return train_network(training, out, resume=resume, device=device, every_min=checkpoint_every)
 
 
 @app.command(short_help="Write an integer network file.")

@@ -1,4 +1,4 @@
-"""``spikeloop train`` and ``spikeloop export``: from a training file to an integer network file."""
+"""``spikeloop export``: an integer network file of a trained student, or of an untrained network."""
 
 from __future__ import annotations
 
@@ -7,47 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from spikeloop.simulator.errors import ConfigError, NetworkError, StudyError
-from spikeloop.simulator.files import can_be_folder
+from spikeloop.simulator.errors import ConfigError, NetworkError
 
 from . import cli_output as output
 
 if TYPE_CHECKING:
-    from spikeloop.distill.train import EpochReport
     from spikeloop.simulator.network.graph import Network
-
-
-def train_network(training: str, out: Path) -> int:
-    """Body of ``spikeloop train``; returns the exit code.
-
-    Raises:
-        SpikeloopError: an input is wrong or the folder is not empty; nothing was written.
-    """
-    from spikeloop.distill.config import load_training_config
-
-    config = load_training_config(training)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StudyError(f"{out}: exists and is not an empty folder; give another --out folder")
-    if not can_be_folder(out):  # before the hours of training, not after them
-        raise StudyError(f"{out}: cannot be made; give a writable --out folder")
-    if config.role == "student" and config.losses.needs_teacher and config.teacher is None:
-        raise ConfigError(
-            f"{training}: losses.logit_kd or losses.membrane_kd is above 0 but no 'teacher' is named; "
-            "write teacher: and the folder of 'spikeloop train' with a teacher"
-        )
-    from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
-    from spikeloop.distill.datasets import load_dataset
-    from spikeloop.distill.train import train_student, train_teacher
-
-    dataset = load_dataset(config.dataset)
-    if config.role == "teacher":
-        result = train_teacher(config, dataset, _say_epoch)
-    else:
-        teacher = load_checkpoint(Path(config.teacher)).net if config.teacher is not None else None
-        result = train_student(config, dataset, teacher, _say_epoch)
-    save_checkpoint(out, result)
-    output.emit(f"{out}: {config.role} {config.network_title}, test accuracy {100 * result.test_accuracy:.2f} %")
-    return 0
 
 
 def export_network(
@@ -121,10 +86,3 @@ def _trained_network(folder: Path) -> Network:
     if not trained.net.plan.input.static:
         notes["frames"] = trained.config.frames
     return to_network(trained.net, trained.net.plan.name, notes)
-
-
-def _say_epoch(report: EpochReport) -> None:
-    output.say(
-        f"epoch {report.epoch}/{report.n_epochs}: loss {report.loss:.4f}, train accuracy "
-        f"{100 * report.train_accuracy:.2f} %, test accuracy {100 * report.test_accuracy:.2f} %"
-    )

@@ -12,7 +12,7 @@ from typing import Any
 
 from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.files import write_atomic
-from spikeloop.simulator.spec import canonical_hash
+from spikeloop.simulator.spec import canonical_hash, first_difference
 
 from .ledger import Ledger, create_ledger, is_unwritten, open_ledger
 from .study import StudyConfig, read_study_folder, study_yaml
@@ -71,23 +71,6 @@ def check_folder(study: StudyConfig, out: Path, *, resume: bool) -> bool:
     if there and not resume:
         raise StudyError(f"{out}: holds this study already; continue it with --resume, or give another --out folder")
     return held
-
-
-def first_difference(there: Any, here: Any, path: str = "") -> str:
-    """Where two resolved studies part, e.g. ``hardware.adc.bits is 5 there and 6 here``."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for name in dict.fromkeys((*there, *here)):
-            inner = f"{path}.{name}" if path else str(name)
-            if name not in there or name not in here:
-                return f"{inner} is given only {'there' if name in there else 'here'}"
-            if there[name] != here[name]:
-                return first_difference(there[name], here[name], inner)
-    return f"{path} is {_short(there)} there and {_short(here)} here"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,21 @@ from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.spec import validate_spec
 
 from .config import TrainingConfig
-from .train import TrainResult
+from .finite import first_not_finite
+from .reports import TrainResult
+from .state_files import state_names
 
 SCHEMA = 1
 FORMAT = "spikeloop-checkpoint"
-_INDEX = "checkpoint.json"
+INDEX_FILE = "checkpoint.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """A trained network with the configuration and results of its training.
 
-    ``metrics`` holds the last epoch's report and ``n_test``; ``versions`` the software and thread count.
+    ``metrics`` holds the last epoch's report and ``n_test``; ``versions`` the software, thread
+    count and device of the process that finished.
     """
 
     net: SpikingNet
@@ -51,7 +52,7 @@ def save_checkpoint(folder: Path, result: TrainResult) -> None:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    raw = save({key: value.contiguous() for key, value in result.net.state_dict().items()})
+    raw = _weights(result.net)
     digest = hashlib.sha256(raw).hexdigest()
     weights = f"weights-{digest[:16]}.safetensors"
     index = {
@@ -61,13 +62,14 @@ def save_checkpoint(folder: Path, result: TrainResult) -> None:
         "config_hash": result.config.content_hash(),
         "metrics": {**asdict(result.history[-1]), "n_test": result.n_test, "cpu_time_s": result.cpu_time_s},
         "history": [asdict(report) for report in result.history],
-        "versions": _versions(),
+        "versions": result.environments[-1],
+        "environments": list(result.environments),
         "weights": {"file": weights, "sha256": digest},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / weights, raw)
-        write_atomic(folder / _INDEX, json.dumps(index, indent=1, sort_keys=True) + "\n")
+        write_atomic(folder / INDEX_FILE, json.dumps(index, indent=1, sort_keys=True) + "\n")
         for old in folder.glob("weights-*.safetensors"):
             if old.name != weights:
                 old.unlink()
@@ -90,10 +92,9 @@ def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
     try:
         file, digest = str(index["weights"]["file"]), str(index["weights"]["sha256"])
         metrics, versions = dict(index["metrics"]), {str(k): str(v) for k, v in index["versions"].items()}
-        raw_config = index["config"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{folder / _INDEX}: damaged ({error!r}); train again") from None
-    config = validate_spec(TrainingConfig, raw_config, where=str(folder / _INDEX))
+        raise ConfigError(f"{folder / INDEX_FILE}: damaged ({error!r}); train again") from None
+    config = checkpoint_config(folder)
     title = config.network_title
     if network is not None and title != network:
         raise NetworkError(f"{folder}: a checkpoint of network '{title}', '{network}' is needed; give another")
@@ -102,12 +103,37 @@ def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
     return Checkpoint(net=net.eval(), config=config, metrics=metrics, versions=versions)
 
 
+def checkpoint_config(folder: Path) -> TrainingConfig:
+    """Configuration of a checkpoint.
+
+    Raises:
+        ConfigError: no checkpoint there, or its JSON is damaged or of another schema.
+    """
+    index = _read_index(folder)
+    if "config" not in index:
+        raise ConfigError(f"{folder / INDEX_FILE}: damaged (it has no config); train again")
+    return validate_spec(TrainingConfig, index["config"], where=str(folder / INDEX_FILE))
+
+
+def weights_sha256(net: SpikingNet) -> str:
+    """sha256 of the weights file that a checkpoint of ``net`` holds."""
+    return hashlib.sha256(_weights(net)).hexdigest()
+
+
+def _weights(net: SpikingNet) -> bytes:
+    return save({key: value.contiguous() for key, value in net.state_dict().items()})
+
+
 def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / _INDEX
+    path = folder / INDEX_FILE
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{folder}: holds no {_INDEX}; give a folder that 'spikeloop train' wrote") from None
+        if state_names(folder):
+            raise ConfigError(
+                f"{folder}: an interrupted training; finish it with 'spikeloop train' and --resume"
+            ) from None
+        raise ConfigError(f"{folder}: holds no {INDEX_FILE}; give a folder that 'spikeloop train' wrote") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a folder that can") from None
     except ValueError:
@@ -121,13 +147,15 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 def _read_weights(folder: Path, file: str, digest: str) -> dict[str, torch.Tensor]:
     if Path(file).name != file:
-        raise ConfigError(f"{folder / _INDEX}: weights file '{file}' leaves the folder; it must lie beside the JSON")
+        raise ConfigError(f"{folder / INDEX_FILE}: weights file '{file}' leaves the folder; it lies beside the JSON")
     try:
         raw = (folder / file).read_bytes()
     except OSError as error:
         raise NetworkError(f"{folder / file}: cannot be read ({error.strerror}); train again") from None
     if hashlib.sha256(raw).hexdigest() != digest:
-        raise NetworkError(f"{folder / file}: not the weights that {_INDEX} describes (sha256 differs); train again")
+        raise NetworkError(
+            f"{folder / file}: not the weights that {INDEX_FILE} describes (sha256 differs); train again"
+        )
     try:
         return load(raw)
     except SafetensorError as error:
@@ -156,13 +184,7 @@ def _fill(net: SpikingNet, tensors: dict[str, torch.Tensor], folder: Path) -> No
                 f"{folder}: tensor {key} has shape {found.get(key)}, network '{net.plan.name}' of this version has "
                 f"{expected.get(key)}; train again"
             )
+    bad = first_not_finite(tensors)
+    if bad is not None:
+        raise NetworkError(f"{folder}: tensor {bad} holds values that are not finite; train again")
     net.load_state_dict(tensors)
-
-
-def _versions() -> dict[str, str]:
-    names = ("spikeloop", "torch", "numpy", "safetensors")
-    return {
-        **{name: version(name) for name in names},
-        "python": platform.python_version(),
-        "n_threads": str(torch.get_num_threads()),
-    }

@@ -81,10 +81,12 @@ class AugmentationSpec(Spec):
 class TrainingConfig(Spec):
     """One training run.
 
-    ``network`` is a name of the zoo, or a mapping with its parameters. ``teacher`` is the checkpoint folder that a
-    student starts from and is taught by. The last ``frozen_epochs`` of ``epochs`` use the running statistics of the
-    batch norms. ``momentum`` is that of ``sgd`` (Nesterov's, where it is above 0). The learning rate grows linearly
-    over the first ``warmup_epochs``. ``frames`` says how events are spread over the time steps; images do not need it.
+    ``network`` is a name of the zoo, or a mapping with its parameters. ``teacher`` is what a student starts from and is
+    taught by: a checkpoint folder, or a training file (a path or a shipped name), which is then trained first. The last
+    ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``momentum`` is that of ``sgd``
+    (Nesterov's, where it is above 0). The learning rate grows linearly over the first ``warmup_epochs``. ``frames``
+    says how events are spread over the time steps; images do not need it. ``precision`` is that of the products in
+    the training's forward pass; evaluation is on integers all the same.
     """
 
     role: Literal["teacher", "student"]
@@ -106,6 +108,7 @@ class TrainingConfig(Spec):
     warmup_epochs: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     cosine: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("network", mode="before")

@@ -45,11 +45,11 @@ def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int6
     """``evaluate`` on input codes, (N, C, H, W) of a static input, else (T, N, C, H, W)."""
     net.eval()
     truth = torch.from_numpy(labels)
-    names = net.lif_names()
+    names, device = net.lif_names(), next(net.parameters()).device
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for batch in torch.split(torch.arange(len(truth)), _BATCH):
         share = len(batch) / len(truth)
-        shown = codes[..., batch, :, :, :]
+        shown = codes[..., batch, :, :, :].to(device)
         if net.quantised:
             run = net.integer_run(shown)
             logits, spikes = run.logits, [layer.spikes for layer in run.layers.values()]
@@ -61,7 +61,7 @@ def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int6
             logits, spikes = output.logits.sum(0), list(output.spikes)
         for name, part in zip(names, spikes, strict=True):
             fired[name] += share * float(part.mean())
-        correct += int((logits.argmax(1) == truth[batch]).sum())
+        correct += int((logits.argmax(1).cpu() == truth[batch]).sum())
     return Evaluation(accuracy=correct / len(truth), firing_rate=fired, membrane_saturation=saturated)
 
 

@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 
 from spikeloop.models.net import NetOutput, SpikingNet, build_student, build_teacher
+from spikeloop.models.plan import Architecture
 from spikeloop.models.zoo import architecture
 from spikeloop.simulator.errors import ConfigError, SimulationError
 
 from .augment import Augmenter
 from .config import TrainingConfig
 from .datasets import AnyDataset
+from .device import exact_convolutions, mixed_precision
 from .evaluate import dataset_codes, evaluate_codes
+from .finite import diverged_layer, finite, not_finite_sentence
 from .fit import check_fit
 from .losses import total_loss
+from .optimiser import lr_at, make_optimiser
+from .reports import EpochReport, Progress, TrainResult
+from .state import Keeper, Run
+
+_CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """State after an epoch; accuracies are fractions, of the network in ``eval()``.
-
-    ``firing_rate`` and ``membrane_saturation`` are fractions per LIF layer over the test images; a teacher's
-    membrane never saturates. ``train_accuracy`` counts the training forward passes of the epoch.
-    """
-
-    epoch: int
-    n_epochs: int
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
-    firing_rate: dict[str, float]
-    membrane_saturation: dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainResult:
-    """Trained network in ``eval()`` mode and its history; the last report is the result."""
-
-    net: SpikingNet
-    config: TrainingConfig
-    history: tuple[EpochReport, ...]
-    n_test: int
-    cpu_time_s: float
-
-    @property
-    def test_accuracy(self) -> float:
-        """Fraction of the test images classified correctly, in ``eval()``."""
-        return self.history[-1].test_accuracy
-
-
-Progress = Callable[[EpochReport], None]
-
-
-def train_teacher(config: TrainingConfig, dataset: AnyDataset, progress: Progress | None = None) -> TrainResult:
+def train_teacher(
+    config: TrainingConfig,
+    dataset: AnyDataset,
+    progress: Progress | None = None,
+    *,
+    keeper: Keeper | None = None,
+    device: torch.device = _CPU,
+) -> TrainResult:
     """Full-precision network trained with cross entropy.
+
+    Args:
+        config: the training file.
+        dataset: images or recordings.
+        progress: called after every epoch.
+        keeper: saves the run and brings it back; None keeps nothing.
+        device: where to train; the result lies on the CPU.
 
     Raises:
         ConfigError: not a teacher's configuration.
@@ -69,15 +50,22 @@ def train_teacher(config: TrainingConfig, dataset: AnyDataset, progress: Progres
         raise ConfigError(f"role is '{config.role}'; train_teacher takes role: teacher")
     plan = architecture(config.network)
     net = build_teacher(plan, n_timesteps=config.n_timesteps, neuron=config.neuron, seed=config.seed)
-    return _train(net, config, dataset, None, progress)
+    return _train(net, config, dataset, None, progress, keeper, device)
 
 
 def train_student(
-    config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None = None
+    config: TrainingConfig,
+    dataset: AnyDataset,
+    teacher: SpikingNet | None,
+    progress: Progress | None = None,
+    *,
+    keeper: Keeper | None = None,
+    device: torch.device = _CPU,
 ) -> TrainResult:
     """Quantised network that starts from the teacher's weights and is taught by it.
 
-    Without a teacher it starts from seeded random weights and the distillation losses must be off.
+    Without a teacher it starts from seeded random weights and the distillation losses must be off. The other
+    arguments are those of ``train_teacher``.
 
     Raises:
         ConfigError: not a student's configuration, or a teacher of another network.
@@ -96,63 +84,99 @@ def train_student(
         seed=config.seed,
     )
     if teacher is not None:
-        if teacher.plan != net.plan:
-            raise ConfigError(
-                f"the teacher is a '{teacher.plan.name}' and the student a '{net.plan.name}'; give both one 'network'"
-            )
-        if not net.plan.input.static and teacher.n_timesteps != config.n_timesteps:
-            raise ConfigError(
-                f"n_timesteps={config.n_timesteps} and the teacher has {teacher.n_timesteps}; events are cut into as "
-                "many frames as there are steps, so a teacher of events needs the same number"
-            )
+        check_teacher(config, teacher.plan, n_timesteps=teacher.n_timesteps)
         net.start_from(teacher.eval())
-    return _train(net, config, dataset, teacher, progress)
+    return _train(net, config, dataset, teacher, progress, keeper, device)
+
+
+def check_teacher(config: TrainingConfig, teacher: Architecture, *, n_timesteps: int) -> None:
+    """Refuse a student's configuration that does not go with a teacher of this network and number of steps.
+
+    Raises:
+        ConfigError: another network, or other steps and an input of events.
+    """
+    plan = architecture(config.network)
+    if teacher != plan:
+        raise ConfigError(f"the teacher is a '{teacher.name}' and the student a '{plan.name}'; give both one 'network'")
+    if not plan.input.static and n_timesteps != config.n_timesteps:
+        raise ConfigError(
+            f"n_timesteps={config.n_timesteps} and the teacher has {n_timesteps}; events are cut into as "
+            "many frames as there are steps, so a teacher of events needs the same number"
+        )
 
 
 def _train(
-    net: SpikingNet, config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None
+    net: SpikingNet,
+    config: TrainingConfig,
+    dataset: AnyDataset,
+    teacher: SpikingNet | None,
+    progress: Progress | None,
+    keeper: Keeper | None,
+    device: torch.device,
 ) -> TrainResult:
-    started_s = time.process_time()
     check_fit(config.network, dataset)
+    keeper = keeper or Keeper()
     codes = dataset_codes(dataset, "train", net, config.frames)
     test_codes = dataset_codes(dataset, "test", net, config.frames)
+    net.to(device)
+    taught = teacher.to(device) if teacher is not None and config.losses.needs_teacher else None
+    run = Run(config=config, net=net, optimiser=make_optimiser(net, config), device=device)
     labels = torch.from_numpy(dataset.train_labels)
-    optimiser = _optimiser(net, config)
-    batches = -(-len(labels) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(config, batches))
     augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
-    shuffle = torch.Generator().manual_seed(config.seed)
-    taught = teacher is not None and config.losses.needs_teacher
-    history = []
-    for epoch in range(1, config.epochs + 1):
-        frozen_for = epoch - (config.epochs - config.frozen_epochs)
+    with exact_convolutions(device):
+        keeper.begin(run, n_images=len(labels))
+        while run.epoch <= config.epochs:
+            loss, train_accuracy = _epoch(run, taught, codes, labels, augmenter, keeper)
+            report = _report(net, test_codes, dataset, config, run.epoch, loss, train_accuracy)
+            run.end_epoch(report)
+            keeper.after_epoch(run)
+            if progress is not None:
+                progress(report)
+    return TrainResult(
+        net=net.eval().cpu(),
+        config=config,
+        history=run.history,
+        n_test=len(dataset.test_labels),
+        cpu_time_s=run.cpu_time_s,
+        environments=run.environments,
+    )
+
+
+def _epoch(
+    run: Run,
+    teacher: SpikingNet | None,
+    codes: torch.Tensor,
+    labels: torch.Tensor,
+    augmenter: Augmenter,
+    keeper: Keeper,
+) -> tuple[float, float]:
+    """Mean loss and accuracy of an epoch, of its rest if the run was stopped inside it."""
+    net, config, optimiser = run.net, run.config, run.optimiser
+    frozen_for = run.epoch - (config.epochs - config.frozen_epochs)
+    if run.order is None:
         if frozen_for == 1:
             net.settle_statistics(codes, config.batch_size)
-        net.train()
-        net.freeze_statistics(frozen_for >= 1)
-        loss_sum, correct = 0.0, 0
-        for batch in torch.split(torch.randperm(len(labels), generator=shuffle), config.batch_size):
-            shown = augmenter.shown(codes, batch, epoch)
-            output, loss = _step(net, teacher if taught else None, config, shown, labels[batch], epoch)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
-                raise SimulationError(_not_finite(net, shown, epoch))
-            optimiser.step()
-            schedule.step()
-            loss_sum += float(loss.detach()) * len(batch)
-            correct += int((output.logits.detach().mean(0).argmax(1) == labels[batch]).sum())
-        means = loss_sum / len(labels), correct / len(labels)
-        history.append(_report(net, test_codes, dataset, config, epoch, *means))
-        if progress is not None:
-            progress(history[-1])
-    return TrainResult(
-        net=net.eval(),
-        config=config,
-        history=tuple(history),
-        n_test=len(dataset.test_labels),
-        cpu_time_s=time.process_time() - started_s,
-    )
+        run.order = torch.randperm(len(labels), generator=run.shuffle)
+    net.train()
+    net.freeze_statistics(frozen_for >= 1)
+    batches = torch.split(run.order, config.batch_size)
+    for batch in batches[run.batch :]:
+        for group in optimiser.param_groups:
+            group["lr"] = lr_at(config, (run.epoch - 1) * len(batches) + run.batch, len(batches))
+        shown = augmenter.shown(codes, batch, run.epoch).to(run.device)
+        truth = labels[batch].to(run.device)
+        output, loss = _step(net, teacher, config, shown, truth, run.epoch)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
+            raise SimulationError(not_finite_sentence(net, shown, run.epoch))
+        optimiser.step()
+        run.end_batch(float(loss.detach()), int((output.logits.detach().mean(0).argmax(1) == truth).sum()), len(batch))
+        keeper.after_batch(run, n_batches=len(batches))
+    bad = diverged_layer(net)
+    if bad is not None:  # the last step of the epoch did it: no state may be saved of it
+        raise SimulationError(f"epoch {run.epoch}: layer {bad} is the first with values that are not finite; lower lr")
+    return run.loss_sum / len(labels), run.correct / len(labels)
 
 
 def _step(
@@ -164,9 +188,10 @@ def _step(
     epoch: int,
 ) -> tuple[NetOutput, torch.Tensor]:
     """What the network makes of a batch, and its loss; the teacher sees the same pictures."""
-    output = net(shown)
-    with torch.no_grad():
-        lesson = None if teacher is None else teacher(shown)
+    with mixed_precision(shown.device, config.precision):
+        output = net(shown)
+        with torch.no_grad():
+            lesson = None if teacher is None else teacher(shown)
     loss = total_loss(
         output,
         labels,
@@ -198,49 +223,3 @@ def _report(
         firing_rate=result.firing_rate,
         membrane_saturation=result.membrane_saturation,
     )
-
-
-def _optimiser(net: SpikingNet, config: TrainingConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            net.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.momentum > 0,
-            weight_decay=config.weight_decay,
-        )
-    return torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-
-
-def _lr_factor(config: TrainingConfig, batches: int) -> Callable[[int], float]:
-    """Factor of lr at a step (counted from 0) of so many batches an epoch."""
-    rise, steps = config.warmup_epochs * batches, config.epochs * batches
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / (steps - rise)))) if config.cosine else 1.0
-
-    return factor
-
-
-def _finite(*values: torch.Tensor) -> bool:
-    # A sum is finite only if all of its terms are; overflow of the sum itself is divergence too.
-    return bool(torch.isfinite(torch.stack([value.detach().sum() for value in values])).all())
-
-
-@torch.no_grad()
-def _not_finite(net: SpikingNet, codes: torch.Tensor, epoch: int) -> str:
-    """Sentence that names the first layer whose weights, output or gradient is not finite."""
-    names = (*net.lif_names(), net.plan.classifier.name)
-    output = net(codes)
-    for name, value in zip(names, (*output.membranes, output.logits), strict=True):
-        if not _finite(value, *net.blocks[name].parameters()):
-            return f"epoch {epoch}: layer {name} is the first with values that are not finite; lower lr"
-    grads = {
-        name: [p.grad for p in block.parameters() if p.grad is not None]
-        for name, block in reversed(list(net.blocks.items()))
-        if any(p.grad is not None for p in block.parameters())
-    }
-    bad = next((name for name, parts in grads.items() if not _finite(*parts)), names[-1])
-    return f"epoch {epoch}: the loss or the gradient of layer {bad} is not finite; lower lr or the loss weights"

@@ -266,7 +266,7 @@ class FloatReadout(nn.Module):
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Logits (T or 1, B, classes) of input codes (T or 1, B, C, H, W)."""
-        return functional.linear(codes.flatten(2), self.weight * self.geometry.input_scale, self.bias)
+        return functional.linear(codes.flatten(2), self.weight * self.geometry.input_scale, self.bias).to(codes.dtype)
 
 
 class QuantReadout(FloatReadout):
@@ -284,7 +284,7 @@ class QuantReadout(FloatReadout):
         scale = self._training_scale(step)
         weight = fake_quantised_weight(self.weight, step, self.quantiser.spec)
         bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / self.scale(), torch))
-        return functional.linear(codes.flatten(2), weight, bias) * scale
+        return functional.linear(codes.flatten(2), weight, bias).to(codes.dtype) * scale
 
     def start_step(self) -> None:
         """First value of a learned step, for the present weights."""
@@ -317,11 +317,12 @@ class QuantReadout(FloatReadout):
 
 
 def matrix_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeometry) -> torch.Tensor:
-    """Sums (S, B, C_out, H, W) of codes (S, B, C, H, W); a linear layer gives H = W = 1."""
+    """Sums (S, B, C_out, H, W) of codes (S, B, C, H, W), in their dtype; a linear layer gives H = W = 1."""
+    # Autocast gives products of fewer bits; batch norm, neurons and grids need the full ones.
     if weight.ndim == 2:
-        return functional.linear(codes.flatten(2), weight)[..., None, None]
+        return functional.linear(codes.flatten(2), weight)[..., None, None].to(codes.dtype)
     flat = functional.conv2d(codes.flatten(0, 1), weight, stride=geometry.stride, padding=geometry.padding)
-    return torch.unflatten(flat, 0, codes.shape[:2])
+    return torch.unflatten(flat, 0, codes.shape[:2]).to(codes.dtype)
 
 
 def exact_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeometry) -> torch.Tensor:

@@ -169,7 +169,7 @@ class SpikingNet(nn.Module):
         for index, batch in enumerate(torch.split(codes, batch_size, dim=-4)):
             for layer in layers:
                 layer.momentum = 1.0 / (index + 1)
-            self(batch)
+            self(batch.to(layers[0].weight.device))
         for layer in layers:
             layer.momentum = MOMENTUM
 

@@ -32,6 +32,23 @@ def canonical_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def first_difference(there: Any, here: Any, path: str = "") -> str:
+    """Where two resolved records part, e.g. ``hardware.adc.bits is 5 there and 6 here``."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in dict.fromkeys((*there, *here)):
+            inner = f"{path}.{name}" if path else str(name)
+            if name not in there or name not in here:
+                return f"{inner} is given only {'there' if name in there else 'here'}"
+            if there[name] != here[name]:
+                return first_difference(there[name], here[name], inner)
+    return f"{path} is {_short(there)} there and {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def validate_spec(cls: type[SpecT], value: Any, *, where: str) -> SpecT:
     """Record of type ``cls`` made from parsed YAML.
 

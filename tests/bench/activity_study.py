@@ -18,7 +18,7 @@ from spikeloop.codesign.cli import main as spikeloop
 from spikeloop.codesign.cli_simulate import test_spikes
 from spikeloop.simulator.analytic.estimate import estimate
 from spikeloop.simulator.analytic.summary import InputDensity, summarise
-from spikeloop.simulator.config import HardwareConfig, load_hardware, shipped_files
+from spikeloop.simulator.config import HardwareConfig, load_hardware
 from spikeloop.simulator.cost.library import cost_library
 from spikeloop.simulator.cost.technology import load_technology
 from spikeloop.simulator.cycle.actions import ACTIONS
@@ -259,11 +259,8 @@ def networks(folder: Path) -> dict[str, tuple[Network, int]]:
     folder.mkdir(parents=True, exist_ok=True)
     digits, vgg9 = folder / "digits.safetensors", folder / "vgg9.safetensors"
     if not digits.exists():
-        student = shipped_files("training")["digits_student"].read_text("utf-8")
-        (folder / "student.yaml").write_text(student.replace("runs/digits_teacher", str(folder / "digits_teacher")))
         for command in (
-            ("train", "digits_teacher", "--out", str(folder / "digits_teacher")),
-            ("train", str(folder / "student.yaml"), "--out", str(folder / "digits_student")),
+            ("train", "digits_student", "--out", str(folder / "digits_student")),
             ("export", str(folder / "digits_student"), "--out", str(digits)),
         ):
             if spikeloop(command) != 0:

@@ -1,0 +1,162 @@
+"""``spikeloop train``: from a training file to a checkpoint, the teacher first where a student names its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spikeloop.simulator.config import shipped_files
+from spikeloop.simulator.errors import ConfigError, StudyError, name_cure
+from spikeloop.simulator.files import can_be_folder
+
+from . import cli_output as output
+from .training_display import training_display
+
+if TYPE_CHECKING:
+    import torch
+
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.datasets import AnyDataset
+    from spikeloop.models.net import SpikingNet
+
+
+def train_network(
+    training: str, out: Path, *, resume: bool = False, device: str = "auto", every_min: float | None = None
+) -> int:
+    """Body of ``spikeloop train``; returns the exit code.
+
+    Args:
+        training: training file or shipped name.
+        out: folder of the run.
+        resume: go on with an interrupted run.
+        device: auto, cpu or cuda.
+        every_min: minutes after which the state is also saved within an epoch.
+
+    Raises:
+        SpikeloopError: an input is wrong or the folder is not empty, and nothing was written; or the run failed.
+    """
+    from spikeloop.distill.config import load_training_config
+
+    config = load_training_config(training)
+    if config.role == "student" and config.losses.needs_teacher and config.teacher is None:
+        raise ConfigError(
+            f"{training}: losses.logit_kd or losses.membrane_kd is above 0 but no 'teacher' is named; "
+            "write teacher: and a training file of role teacher, or the folder of one that is trained"
+        )
+    from spikeloop.distill.device import find_device
+    from spikeloop.distill.run_folder import TEACHER_FOLDER, check_run_folder
+
+    if check_run_folder(out, config, resume=resume) == "finished":
+        return _say_finished(out)
+    lesson = _lesson(training, config)
+    if not can_be_folder(out):  # before the hours of training, not after them
+        raise StudyError(f"{out}: cannot be made; give a writable --out folder")
+    work = _Work(
+        device=find_device(device),
+        every_s=None if every_min is None else 60 * every_min,
+        datasets=_datasets(config, lesson),
+    )
+    try:
+        teacher = _teacher(lesson, out / TEACHER_FOLDER, work, resume=resume)
+        accuracy = _train_into(out, config, work, teacher)
+    except KeyboardInterrupt:
+        output.say(f"{out}: the last saved state is whole; go on with --resume")
+        raise
+    output.emit(f"{out}: {config.role} {config.network_title}, test accuracy {100 * accuracy:.2f} %")
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """How to train: device, seconds between states within an epoch, data sets by name."""
+
+    device: torch.device
+    every_s: float | None
+    datasets: Mapping[str, AnyDataset]
+
+
+def _lesson(training: str, config: TrainingConfig) -> Path | TrainingConfig | None:
+    """The teacher that a student names: a folder that is there, or a training file."""
+    from spikeloop.distill.config import load_training_config
+    from spikeloop.distill.train import check_teacher
+    from spikeloop.models.zoo import architecture
+
+    if config.teacher is None:
+        return None
+    path, shipped = Path(config.teacher), shipped_files("training")
+    if path.is_dir():
+        return path
+    if not path.is_file() and config.teacher not in shipped:
+        raise ConfigError(
+            f"{training}: teacher: '{config.teacher}' is neither the folder of a trained teacher nor a training file; "
+            + name_cure(config.teacher, shipped, listed="shipped")
+        )
+    teacher = load_training_config(config.teacher)
+    if teacher.role != "teacher":
+        raise ConfigError(f"{training}: teacher: '{config.teacher}' has role: {teacher.role}; name one of role teacher")
+    check_teacher(config, architecture(teacher.network), n_timesteps=teacher.n_timesteps)
+    return teacher
+
+
+def _datasets(config: TrainingConfig, lesson: Path | TrainingConfig | None) -> dict[str, AnyDataset]:
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.datasets import load_dataset
+
+    names = {config.dataset, *([lesson.dataset] if isinstance(lesson, TrainingConfig) else [])}
+    return {name: load_dataset(name) for name in sorted(names)}
+
+
+def _teacher(lesson: Path | TrainingConfig | None, folder: Path, work: _Work, *, resume: bool) -> SpikingNet | None:
+    """The trained teacher; one that is given as a file is trained into ``folder``, or taken from there."""
+    from spikeloop.distill.checkpoint import load_checkpoint
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.run_folder import check_run_folder
+
+    if not isinstance(lesson, TrainingConfig):
+        return load_checkpoint(lesson).net if lesson is not None else None
+    if check_run_folder(folder, lesson, resume=resume) != "finished":
+        accuracy = _train_into(folder, lesson, work, None, label="teacher: ")
+        output.say(f"{folder}: teacher {lesson.network_title}, test accuracy {100 * accuracy:.2f} %")
+    return load_checkpoint(folder).net
+
+
+def _train_into(
+    folder: Path, config: TrainingConfig, work: _Work, teacher: SpikingNet | None, *, label: str = ""
+) -> float:
+    """Train into ``folder``, from where it stands; returns the test accuracy."""
+    from spikeloop.distill.checkpoint import weights_sha256
+    from spikeloop.distill.run_folder import open_run
+    from spikeloop.distill.train import train_student, train_teacher
+
+    dataset = work.datasets[config.dataset]
+    with (
+        training_display(label) as (on_epoch, on_batch),
+        open_run(
+            folder,
+            config,
+            say=output.say,
+            teacher_sha256=None if teacher is None else weights_sha256(teacher),
+            every_s=work.every_s,
+            on_batch=on_batch,
+        ) as run,
+    ):
+        if config.role == "teacher":
+            result = train_teacher(config, dataset, on_epoch, keeper=run, device=work.device)
+        else:
+            result = train_student(config, dataset, teacher, on_epoch, keeper=run, device=work.device)
+        run.finish(result)
+    return result.test_accuracy
+
+
+def _say_finished(out: Path) -> int:
+    from spikeloop.distill.checkpoint import load_checkpoint
+    from spikeloop.distill.state_files import remove_states
+
+    trained = load_checkpoint(out)
+    remove_states(out)  # where the run died between its checkpoint and this
+    output.say(f"{out}: this training is finished, nothing is left to do")
+    accuracy = 100 * trained.metrics["test_accuracy"]
+    output.emit(f"{out}: {trained.config.role} {trained.config.network_title}, test accuracy {accuracy:.2f} %")
+    return 0
