@@ -45,7 +45,8 @@ class NeuronConstants(nn.Module):
         rule = self.neuron.leak_training
         if rule == "fixed":
             return self.neuron
-        leak = 1.0 / (1.0 + math.exp(-float(self.leak_logit.detach())))
+        # Below half of the smallest power all leaks are one, and 0 has no logarithm.
+        leak = max(float(torch.sigmoid(self.leak_logit.detach().double())), 2.0 ** -(_MAX_LEAK_SHIFT + 1))
         if rule == "fraction":
             code = math.floor(leak * (1 << self.neuron.leak_shift) + 0.5)
             return self.neuron.model_copy(update={"leak_mul": code})

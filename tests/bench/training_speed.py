@@ -3,9 +3,9 @@
     pip install --target PEERS --no-deps spikingjelly snntorch loguru
     OMP_NUM_THREADS=1 PYTHONPATH=PEERS python tests/bench/training_speed.py
 
-One net for all: conv3x3 32-P-64-P-128-P, batch norm and neurons behind each, linear 10; input of 2x28x28 that changes
-from step to step, so nobody saves work at a static input. Leak 1/2, hard reset, arctan surrogate, reset detached.
-Variants run in turn, the smallest CPU time of each counts.
+One net for all: conv3x3 32-P-64-P-128-P (or other ``--widths``), batch norm and neurons behind each, linear 10; input
+of 2x28x28 that changes from step to step, so nobody saves work at a static input. Leak 1/2, hard reset, arctan
+surrogate, reset detached. Variants run in turn, the smallest CPU time of each counts.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from spikeloop.models.plan import Architecture, Classifier, Conv, SumPool
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.simulator.network.graph import InputNode
 
-T, SIZE, WIDTHS = 4, 28, (32, 64, 128)
+T, SIZE = 4, 28
+#: Positions of the map behind three poolings.
+LAST_MAP = (SIZE // 8) ** 2
 NEURON = NeuronSpec(surrogate="arctan")
 Forward = Callable[[torch.Tensor], torch.Tensor]
+Widths = tuple[int, int, int]
 
 
-def our_plan() -> Architecture:
+def our_plan(widths: Widths) -> Architecture:
     """The net of the study."""
     layers: list[Conv | SumPool | Classifier] = []
-    for number, width in enumerate(WIDTHS, 1):
+    for number, width in enumerate(widths, 1):
         layers += [Conv(name=f"conv{number}", channels=width), SumPool(name=f"pool{number}")]
     source = InputNode(name="input", shape=(2, SIZE, SIZE), bits=1)
     return Architecture(name="speed", input=source, layers=(*layers, Classifier(name="fc", classes=10)))
@@ -53,13 +56,13 @@ class ReluLayer(nn.Module):
         return LayerOutput(active, active)
 
 
-def ours(kind: str) -> tuple[nn.Module, Forward]:
+def ours(kind: str, widths: Widths) -> tuple[nn.Module, Forward]:
     """Teacher, student, or the teacher with ReLU."""
     parts = {"n_timesteps": T, "neuron": NEURON, "seed": 0}
     if kind == "student":
-        net = build_student(our_plan(), quantisation=QuantisationSpec(weight_bits=4, membrane_bits=4), **parts)
+        net = build_student(our_plan(widths), quantisation=QuantisationSpec(weight_bits=4, membrane_bits=4), **parts)
     else:
-        net = build_teacher(our_plan(), **parts)
+        net = build_teacher(our_plan(widths), **parts)
     if kind == "relu":
         for name, block in list(net.blocks.items()):
             if isinstance(block, FloatLayer):
@@ -67,23 +70,27 @@ def ours(kind: str) -> tuple[nn.Module, Forward]:
     return net, lambda x: net(x).logits.mean(0)
 
 
-def plain_layers(conv: type, norm: type, neuron: Callable[[], nn.Module], pool: type) -> list[nn.Module]:
+def plain_layers(
+    widths: Widths, conv: type, norm: type, neuron: Callable[[], nn.Module], pool: type
+) -> list[nn.Module]:
     """Convolutional part from the classes of a library."""
     layers: list[nn.Module] = []
-    for before, width in zip((2, *WIDTHS), WIDTHS, strict=False):
+    for before, width in zip((2, *widths), widths, strict=False):
         layers += [conv(before, width, 3, padding=1, bias=False), norm(width), neuron(), pool(2)]
     return layers
 
 
-def plain_relu() -> tuple[nn.Module, Forward]:
+def plain_relu(widths: Widths) -> tuple[nn.Module, Forward]:
     """The layers of torch on T times the batch."""
     net = nn.Sequential(
-        *plain_layers(nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d), nn.Flatten(), nn.Linear(WIDTHS[-1] * 9, 10)
+        *plain_layers(widths, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d),
+        nn.Flatten(),
+        nn.Linear(widths[-1] * LAST_MAP, 10),
     )
     return net, lambda x: net(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(0)
 
 
-def spikingjelly() -> tuple[nn.Module, Forward]:
+def spikingjelly(widths: Widths) -> tuple[nn.Module, Forward]:
     """SpikingJelly, multi-step mode, torch backend."""
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
@@ -93,9 +100,9 @@ def spikingjelly() -> tuple[nn.Module, Forward]:
         )
 
     net = nn.Sequential(
-        *plain_layers(layer.Conv2d, layer.BatchNorm2d, lif, layer.AvgPool2d),
+        *plain_layers(widths, layer.Conv2d, layer.BatchNorm2d, lif, layer.AvgPool2d),
         layer.Flatten(),
-        layer.Linear(WIDTHS[-1] * 9, 10),
+        layer.Linear(widths[-1] * LAST_MAP, 10),
     )
     functional.set_step_mode(net, "m")
 
@@ -106,7 +113,7 @@ def spikingjelly() -> tuple[nn.Module, Forward]:
     return net, forward
 
 
-def snntorch() -> tuple[nn.Module, Forward]:
+def snntorch(widths: Widths) -> tuple[nn.Module, Forward]:
     """SnnTorch as in its tutorials: the whole net once a step."""
     import snntorch as library
     from snntorch import surrogate
@@ -115,7 +122,9 @@ def snntorch() -> tuple[nn.Module, Forward]:
         return library.Leaky(beta=0.5, spike_grad=surrogate.atan(), reset_mechanism="zero", init_hidden=True)
 
     net = nn.Sequential(
-        *plain_layers(nn.Conv2d, nn.BatchNorm2d, lif, nn.AvgPool2d), nn.Flatten(), nn.Linear(WIDTHS[-1] * 9, 10)
+        *plain_layers(widths, nn.Conv2d, nn.BatchNorm2d, lif, nn.AvgPool2d),
+        nn.Flatten(),
+        nn.Linear(widths[-1] * LAST_MAP, 10),
     )
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -127,17 +136,17 @@ def snntorch() -> tuple[nn.Module, Forward]:
     return net, forward
 
 
-def variants() -> dict[str, tuple[nn.Module, Forward]]:
+def variants(widths: Widths) -> dict[str, tuple[nn.Module, Forward]]:
     """Everything that is timed, by name; a library that is missing is left out with a line that says so."""
     found = {
-        "spikeloop ReLU": ours("relu"),
-        "torch ReLU": plain_relu(),
-        "spikeloop teacher": ours("teacher"),
-        "spikeloop student W4 U4": ours("student"),
+        "spikeloop ReLU": ours("relu", widths),
+        "torch ReLU": plain_relu(widths),
+        "spikeloop teacher": ours("teacher", widths),
+        "spikeloop student W4 U4": ours("student", widths),
     }
     for name, make in (("spikingjelly", spikingjelly), ("snntorch", snntorch)):
         try:
-            found[f"{name} {version(name)}"] = make()
+            found[f"{name} {version(name)}"] = make(widths)
         except (ImportError, ModuleNotFoundError) as error:
             print(f"without {name}: {error}")
     return found
@@ -156,12 +165,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--widths", type=int, nargs=3, default=[32, 64, 128], help="channels of the convolutions")
     args = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     x = (torch.rand(T, args.batch, 2, SIZE, SIZE, generator=generator) < 0.3).float()
     labels = torch.randint(0, 10, (args.batch,), generator=generator)
-    nets = variants()
+    nets = variants(tuple(args.widths))
     times: dict[str, list[float]] = {name: [] for name in nets}
     for repeat in range(args.repeats + 1):
         for name, (net, forward) in nets.items():
@@ -170,7 +180,8 @@ def main() -> None:
                 times[name].append(spent)
     best = {name: min(values) for name, values in times.items()}
     path = os.environ.get("SPIKELOOP_LIF", "kernel")
-    print(f"torch {torch.__version__}, T={T}, batch {args.batch}, {args.repeats} repeats, neurons by {path}")
+    print(f"torch {torch.__version__}, neurons by {path}, {args.repeats} repeats")
+    print(f"T={T}, batch {args.batch}, widths {args.widths}")
     print(f"{'net':28s} {'ms':>8s} {'median':>8s} {'x ReLU':>8s}")
     for name, value in best.items():
         median = sorted(times[name])[len(times[name]) // 2]

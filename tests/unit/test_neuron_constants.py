@@ -74,7 +74,7 @@ def test_a_layer_learns_leak_and_threshold_as_stepwise_autograd_does(reset):
 @pytest.mark.parametrize(
     ("leak", "power", "code_of_8"),
     # 0.7 and 0.72 lie on either side of 2^-1/2, where a power of two is rounded up to 1.
-    [(0.7, 1, 6), (0.72, 0, 6), (0.5, 1, 4), (0.26, 2, 2), (0.05, 4, 0), (0.97, 0, 8)],
+    [(0.7, 1, 6), (0.72, 0, 6), (0.5, 1, 4), (0.26, 2, 2), (0.05, 4, 0), (0.97, 0, 8), (1e-6, 16, 0)],
 )
 def test_a_learned_leak_is_rounded_to_what_hardware_multiplies_with(leak, power, code_of_8):
     logit = torch.logit(torch.tensor(leak))
@@ -95,6 +95,18 @@ def test_what_learns_starts_at_the_numbers_of_the_training_file():
     assert float(own.threshold().detach()) == 1.0
     assert own.rounded().leak == 0.25
     assert not list(NeuronConstants(NeuronSpec()).parameters())
+
+
+def test_a_leak_that_vanished_still_rounds_and_one_that_is_no_number_is_not_exported():
+    own = NeuronConstants(NeuronSpec(**LEARNED))
+    own.leak_logit.data.fill_(-2000.0)
+    assert (own.rounded().leak_mul, own.rounded().leak_shift) == (1, 16)
+    quantisation = QuantisationSpec(weight_bits=4, membrane_bits=4)
+    parts = {"n_timesteps": 2, "neuron": NeuronSpec(**LEARNED), "seed": 3}
+    student = build_student(architecture("ms_resnet_tiny"), quantisation=quantisation, **parts)
+    student.blocks["last"].constants.leak_logit.data.fill_(float("nan"))
+    with pytest.raises(NetworkError, match="last holds a value that is not finite"):
+        to_network(student, "student")
 
 
 @pytest.mark.parametrize("leak_mul", [0, 2])
