@@ -48,7 +48,7 @@ def _describe_folder(path: Path) -> str:
     from .ledger import open_ledger
     from .study import read_study_folder
 
-    if (path / "checkpoint.json").is_file():
+    if (path / "checkpoint.json").is_file() or any(path.glob("state-*.json")):  # or a training that was stopped
         from spikeloop.distill.checkpoint import load_checkpoint
 
         trained = load_checkpoint(path)

@@ -21,6 +21,8 @@ from .events import FrameRule
 #: Which steps of student and teacher are compared.
 Match = Literal["step", "mean"]
 MembraneForm = Literal["l2", "relative", "gram"]
+#: Numbers of the products in the training's forward pass.
+Precision = Literal["float32", "bfloat16"]
 
 
 class LossSpec(Spec):
@@ -108,7 +110,7 @@ class TrainingConfig(Spec):
     warmup_epochs: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     cosine: bool = True
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("network", mode="before")

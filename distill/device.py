@@ -12,8 +12,8 @@ import torch
 
 from spikeloop.simulator.errors import ConfigError
 
-#: Numbers of the training's forward pass. Evaluation is on integers, whatever this says.
-Precision = Literal["float32", "bfloat16"]
+from .config import Precision
+
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 

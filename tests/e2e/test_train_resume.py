@@ -131,13 +131,15 @@ def test_bad_input_is_one_sentence_before_anything_is_written(
     assert not Path("bad").exists()
 
 
-def test_ctrl_c_tells_how_to_go_on(undisturbed: Path) -> None:
+def test_ctrl_c_tells_how_to_go_on(undisturbed: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = _start(undisturbed, "interrupted", stderr=subprocess.PIPE)
     _wait_for(lambda: _n_events(undisturbed / "interrupted" / "teacher", "epoch") > 0, run)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
     assert b"go on with --resume" in err
+    assert main(["check", str(undisturbed / "interrupted" / "teacher")]) == 2
+    assert "an interrupted training; finish it with 'spikeloop train' and --resume" in capfd.readouterr().err
     assert read_events(undisturbed / "interrupted" / "teacher")[-1]["reason"] == "interrupted"
 
 
