@@ -130,7 +130,9 @@ def train(
     training: Annotated[str, typer.Argument(metavar="TRAINING.yaml", help="Training file or shipped name.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same file.")] = False,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to train; auto: a GPU if torch sees one.")
+    ] = "cpu",
     checkpoint_every: Annotated[
         float | None, typer.Option(min=0, metavar="MINUTES", help="Save within epochs too; they are saved anyway.")
     ] = None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def train_network(
-    training: str, out: Path, *, resume: bool = False, device: str = "auto", every_min: float | None = None
+    training: str, out: Path, *, resume: bool = False, device: str = "cpu", every_min: float | None = None
 ) -> int:
     """Body of ``spikeloop train``; returns the exit code.
 

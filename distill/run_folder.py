@@ -58,9 +58,12 @@ def check_run_folder(folder: Path, config: TrainingConfig, *, resume: bool) -> S
     if standing == "new" and foreign:
         raise StudyError(f"{folder}: exists and is not an empty folder, it holds '{foreign[0]}'; give another --out")
     if not resume:
-        kind = "a finished training" if standing == "finished" else "an interrupted training; continue it with --resume"
-        joint = ";" if standing == "finished" else ","
-        raise StudyError(f"{folder}: exists and is not an empty folder, it holds {kind}{joint} or give another --out")
+        run = (
+            "a finished training;"
+            if standing == "finished"
+            else "an interrupted training; continue it with --resume, or"
+        )
+        raise StudyError(f"{folder}: exists and is not an empty folder, it holds {run} give another --out folder")
     held = checkpoint_config(folder) if standing == "finished" else state_config(folder)
     if held is not None and held != config:
         difference = first_difference(held.resolved(), config.resolved())

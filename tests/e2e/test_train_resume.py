@@ -53,9 +53,9 @@ def test_kills_while_training_and_while_saving_change_no_bit(undisturbed: Path) 
             run = _start(undisturbed, "killed", "--resume", "--checkpoint-every", "0")
             _wait_for(partial(_has_begun, part, seen), run)
             if moment == "a save":
-                _wait_for(partial(_is_saving, part), run)
+                _wait_for(partial(_is_saving, part), run, pause_s=0.0002)  # a save takes milliseconds
             else:
-                time.sleep(rng.uniform(0.0, 0.3))
+                time.sleep(rng.uniform(0.0, 0.1))
             run.send_signal(signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL, "the training was over before the kill: the test has lost its point"
     assert not (out / "checkpoint.json").exists()
@@ -66,7 +66,7 @@ def test_kills_while_training_and_while_saving_change_no_bit(undisturbed: Path) 
         mine, its = (json.loads((run / part / "checkpoint.json").read_text()) for run in (out, undisturbed / "whole"))
         assert mine["history"] == its["history"]
         assert [e["epoch"] for e in read_events(out / part) if e["event"] == "epoch"] == [1, 2, 3]
-    assert sum(e["event"] == "resumed" for e in read_events(out)) == 2
+    assert sum(e["event"] == "resumed" for e in read_events(out)) >= 2
     left = {path.name for path in out.iterdir()}
     assert left == {"teacher", "checkpoint.json", "events.jsonl", *_weights(out)}
 
@@ -135,7 +135,7 @@ def test_ctrl_c_tells_how_to_go_on(undisturbed: Path, capfd: pytest.CaptureFixtu
     run = _start(undisturbed, "interrupted", stderr=subprocess.PIPE)
     _wait_for(lambda: _n_events(undisturbed / "interrupted" / "teacher", "epoch") > 0, run)
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=120)
     assert run.returncode == 130
     assert b"go on with --resume" in err
     assert main(["check", str(undisturbed / "interrupted" / "teacher")]) == 2
@@ -166,8 +166,8 @@ def _weights(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("weights-*.safetensors")}
 
 
-def _wait_for(condition: Callable[[], bool], run: subprocess.Popen[bytes], timeout_s: float = 120.0) -> None:
-    end = time.monotonic() + timeout_s
+def _wait_for(condition: Callable[[], bool], run: subprocess.Popen[bytes], pause_s: float = 0.02) -> None:
+    end = time.monotonic() + 120.0
     while not condition() and run.poll() is None:
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.0002)  # a save takes milliseconds
+        time.sleep(pause_s)

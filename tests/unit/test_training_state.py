@@ -240,7 +240,7 @@ def test_the_folder_says_where_its_run_stands(tmp_path, go):
         load_checkpoint(folder)
     go(training, folder=folder)
     assert check_run_folder(folder, training, resume=True) == "finished"
-    with pytest.raises(StudyError, match="it holds a finished training; or give another --out"):
+    with pytest.raises(StudyError, match="it holds a finished training; give another --out folder"):
         check_run_folder(folder, training, resume=False)
     with pytest.raises(StudyError, match="seed is 0 there and 1 here"):
         check_run_folder(folder, config(STUDENT, seed=1), resume=True)
