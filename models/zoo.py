@@ -69,6 +69,20 @@ _NMNIST = Architecture(
         Classifier(name="fc", classes=10),
     ),
 )
+_CIFAR_SMALL = Architecture(
+    name="cifar_small",
+    input=_pixels((3, 32, 32), 8),
+    layers=(
+        Conv(name="conv1", channels=24),
+        SumPool(name="pool1"),
+        Conv(name="conv2", channels=48),
+        SumPool(name="pool2"),
+        Conv(name="conv3", channels=96),
+        Conv(name="conv4", channels=96),
+        SumPool(name="pool3"),
+        Classifier(name="fc", classes=10),
+    ),
+)
 _VGG9 = Architecture(
     name="vgg9",
     input=_pixels((3, 32, 32), 8),
@@ -136,6 +150,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         for plan in (
             _DEMO,
             _FASHION,
+            _CIFAR_SMALL,
             _VGG9,
             _ms_resnet("ms_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
             _sew_resnet("sew_resnet_tiny", _SMALL, (8, 16), 1, pool=4),
