@@ -91,6 +91,6 @@ def test_students_of_fewer_bits_are_farther() -> None:
 def test_other_networks_are_refused() -> None:
     """The sentence names the layers of both."""
     options: dict[str, Any] = {"n_timesteps": 1, "neuron": NeuronSpec(), "seed": 1}
-    pair = (build_teacher(architecture(name), **options) for name in ("demo", "fashion"))
+    demo, fashion = (build_teacher(architecture(name), **options) for name in ("demo", "fashion"))
     with pytest.raises(ConfigError, match=r"\(conv1, conv2\) and of the teacher \(conv1, conv2, conv3, fc1\)"):
-        layer_distances(*pair, CODES)
+        layer_distances(demo, fashion, CODES)
