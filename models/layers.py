@@ -19,6 +19,7 @@ from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.quant import QuantSpec, round_half_up, rshift_float
 
 from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
+from .lif_kernel import kernel_current_on_grid, kernel_takes
 from .quantisers import (
     FoldedBatchNorm,
     QuantisationSpec,
@@ -178,8 +179,10 @@ class QuantWeightLayer(WeightLayer):
         return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
 
     def _current_on_grid(self, sums: torch.Tensor, folded: FoldedBatchNorm) -> torch.Tensor:
-        gain, offset = (part.to(sums.dtype).reshape(-1, 1, 1) for part in (folded.gain, folded.offset))
-        current: torch.Tensor = round_half_up(sums * gain + offset, torch)
+        gain, offset = (part.to(sums.dtype) for part in (folded.gain, folded.offset))
+        if kernel_takes(sums):
+            return kernel_current_on_grid(sums, gain, offset, self.codes_per_theta)
+        current: torch.Tensor = round_half_up(sums * gain.reshape(-1, 1, 1) + offset.reshape(-1, 1, 1), torch)
         return current.div_(self.codes_per_theta)
 
     def _check_exact(self, folded: FoldedBatchNorm) -> None:

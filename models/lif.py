@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from spikeloop.simulator.network.quant import rhe_float
 from spikeloop.simulator.spec import Spec
 
+from .lif_kernel import kernel_backward, kernel_forward, kernel_takes
 from .surrogate import SurrogateName, surrogate_derivative
 
 
@@ -74,18 +75,26 @@ class MembraneGrid:
 
 
 def lif_sequence(
-    current: torch.Tensor, n_timesteps: int, neuron: NeuronSpec, grid: MembraneGrid | None = None
+    current: torch.Tensor,
+    n_timesteps: int,
+    neuron: NeuronSpec,
+    grid: MembraneGrid | None = None,
+    leak: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Spikes and membrane before reset, both (T, B, ...), differentiable in both outputs.
+
+    Float32 on a CPU goes through the kernel (``lif_kernel.py``), everything else through torch; with a leak that is a
+    power of two both give the same bits.
 
     Args:
         current: (T, B, ...) or (1, B, ...) when it is the same at every step; units of the threshold.
         n_timesteps: T.
         neuron: leak, reset, surrogate.
         grid: stored precision of the membrane; None keeps it in floating point.
+        leak: scalar that stands for the neuron's leak and takes a gradient; None for the neuron's own.
     """
     steps = current.expand(n_timesteps, *current.shape[1:])
-    spikes, membrane = _LifSequence.apply(steps, neuron, grid)  # type: ignore[no-untyped-call]
+    spikes, membrane = _LifSequence.apply(steps, leak, neuron, grid)  # type: ignore[no-untyped-call]
     return spikes, membrane
 
 
@@ -94,46 +103,96 @@ class _LifSequence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, current: torch.Tensor, neuron: NeuronSpec, grid: MembraneGrid | None
+        ctx: Any, current: torch.Tensor, leak: torch.Tensor | None, neuron: NeuronSpec, grid: MembraneGrid | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        membrane = torch.empty(current.shape, dtype=current.dtype, device=current.device)
-        spikes = torch.empty_like(membrane)
-        state = torch.zeros_like(membrane[0])
-        for t in range(membrane.shape[0]):
-            kept = state if grid is None else _leak_on_grid(state, neuron, grid)
-            torch.add(current[t], kept, alpha=neuron.leak if grid is None else 1.0, out=membrane[t])
-            torch.ge(membrane[t], 1.0, out=spikes[t])
-            _reset(membrane[t], spikes[t], neuron, out=state)
-            if grid is not None:
-                scale = grid.codes_per_theta
-                state.mul_(scale).round_().clamp_(grid.code_min, grid.code_max).div_(scale)
+        factor = neuron.leak if leak is None else float(leak)
+        if kernel_takes(current):
+            spikes, membrane = kernel_forward(current, factor, neuron.reset, grid)
+        else:
+            spikes, membrane = _torch_forward(current, factor, neuron, grid)
         ctx.save_for_backward(membrane)
-        ctx.neuron, ctx.grid = neuron, grid
+        ctx.leak, ctx.neuron, ctx.grid = factor, neuron, grid
         ctx.set_materialize_grads(False)
         return spikes, membrane
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, None, None]:
+    def backward(
+        ctx: Any, *grads: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         grad_spikes, grad_membrane = grads
         (membrane,) = ctx.saved_tensors
         neuron: NeuronSpec = ctx.neuron
         if grad_spikes is None and grad_membrane is None:
-            return None, None, None
-        total = torch.zeros_like(membrane)
-        if grad_spikes is not None:
-            total = surrogate_derivative(neuron.surrogate, membrane).mul_(grad_spikes)
-        if grad_membrane is not None:
-            total += grad_membrane
-        passes = _passes_to_next_step(membrane[:-1], neuron, ctx.grid)
-        for t in range(membrane.shape[0] - 2, -1, -1):
-            total[t].addcmul_(total[t + 1], passes[t], value=neuron.leak)
-        return total, None, None
+            return None, None, None, None
+        if kernel_takes(membrane):
+            total = kernel_backward(
+                membrane, grad_spikes, grad_membrane, ctx.leak, neuron.reset, neuron.surrogate, ctx.grid
+            )
+        else:
+            total = _torch_backward(membrane, grad_spikes, grad_membrane, ctx.leak, neuron, ctx.grid)
+        leak = _leak_gradient(membrane, total, neuron, ctx.grid) if ctx.needs_input_grad[1] else None
+        return total, leak, None, None
 
 
-def _leak_on_grid(state: torch.Tensor, neuron: NeuronSpec, grid: MembraneGrid) -> torch.Tensor:
+def _torch_forward(
+    current: torch.Tensor, leak: float, neuron: NeuronSpec, grid: MembraneGrid | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    membrane = torch.empty(current.shape, dtype=current.dtype, device=current.device)
+    spikes = torch.empty_like(membrane)
+    state = torch.zeros_like(membrane[0])
+    for t in range(membrane.shape[0]):
+        kept = state if grid is None else _leak_on_grid(state, leak, grid)
+        torch.add(current[t], kept, alpha=leak if grid is None else 1.0, out=membrane[t])
+        torch.ge(membrane[t], 1.0, out=spikes[t])
+        _reset(membrane[t], spikes[t], neuron, out=state)
+        if grid is not None:
+            _store(state, grid)
+    return spikes, membrane
+
+
+def _torch_backward(
+    membrane: torch.Tensor,
+    grad_spikes: torch.Tensor | None,
+    grad_membrane: torch.Tensor | None,
+    leak: float,
+    neuron: NeuronSpec,
+    grid: MembraneGrid | None,
+) -> torch.Tensor:
+    total = torch.zeros_like(membrane)
+    if grad_spikes is not None:
+        total = surrogate_derivative(neuron.surrogate, membrane).mul_(grad_spikes)
+    if grad_membrane is not None:
+        total += grad_membrane
+    passes = _passes_to_next_step(membrane[:-1], neuron, grid)
+    for t in range(membrane.shape[0] - 2, -1, -1):
+        total[t].addcmul_(total[t + 1], passes[t], value=leak)
+    return total
+
+
+def _leak_gradient(
+    membrane: torch.Tensor, total: torch.Tensor, neuron: NeuronSpec, grid: MembraneGrid | None
+) -> torch.Tensor:
+    """Sum of dL/dH[t] * U[t-1], with U made again from H; as if the leaked state were not rounded."""
+    found = torch.zeros((), dtype=torch.float64, device=membrane.device)
+    state = torch.empty_like(membrane[0])
+    for t in range(membrane.shape[0] - 1):
+        _reset(membrane[t], (membrane[t] >= 1.0).to(membrane.dtype), neuron, out=state)
+        if grid is not None:
+            _store(state, grid)
+        found += state.mul_(total[t + 1]).sum(dtype=torch.float64)
+    return found.to(membrane.dtype)
+
+
+def _leak_on_grid(state: torch.Tensor, leak: float, grid: MembraneGrid) -> torch.Tensor:
     # Powers of two scale exactly, so this is rhe((U << g) * leak_mul, leak_shift) in units of theta.
     theta = float(grid.theta)
-    return (state * (theta * neuron.leak)).round_().div_(theta)
+    return (state * (theta * leak)).round_().div_(theta)
+
+
+def _store(state: torch.Tensor, grid: MembraneGrid) -> None:
+    """Round to the membrane grid and saturate, in place."""
+    scale = grid.codes_per_theta
+    state.mul_(scale).round_().clamp_(grid.code_min, grid.code_max).div_(scale)
 
 
 def _reset(membrane: torch.Tensor, spikes: torch.Tensor, neuron: NeuronSpec, *, out: torch.Tensor) -> None:
