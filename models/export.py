@@ -68,12 +68,12 @@ def _step_nodes(step: Step, block: nn.Module, table: Mapping[str, Value], name: 
         return [AddNode(name=item.name, mode="sew", stream_bits=bits)]
     if isinstance(block, StreamAdd):
         return [AddNode(name=item.name, mode="stream", stream_bits=block.grid.bits)]
+    if not all(bool(torch.isfinite(value).all()) for value in block.state_dict().values()):
+        raise NetworkError(f"network {name}: {item.name} holds a value that is not finite; train it again")
     if isinstance(block, QuantStreamLif):
         return [_lif_node(item.name, block.grid, block.neuron, block.input_shift)]
     if not isinstance(block, QuantWeightLayer | QuantReadout):
         raise NetworkError(f"network {name}: {item.name} has full precision; export a quantised student")
-    if not all(bool(torch.isfinite(value).all()) for value in block.state_dict().values()):
-        raise NetworkError(f"network {name}: {item.name} holds a value that is not finite; train it again")
     nodes: list[Node] = [_weight_node(block)]
     if isinstance(item, Dense | Classifier) and table[step.sources[0]].is_map:
         nodes.insert(0, FlattenNode(name=f"{item.name}_flatten"))

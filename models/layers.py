@@ -18,8 +18,9 @@ from torch.nn import functional
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.quant import QuantSpec, round_half_up, rshift_float
 
+from .currents import put_on_grid
 from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
-from .lif_kernel import kernel_current_on_grid, kernel_takes
+from .neuron_constants import NeuronConstants
 from .quantisers import (
     FoldedBatchNorm,
     QuantisationSpec,
@@ -64,9 +65,11 @@ class WeightLayer(nn.Module):
     running_mean: torch.Tensor
     running_var: torch.Tensor
 
-    def __init__(self, geometry: LayerGeometry) -> None:
+    def __init__(self, geometry: LayerGeometry, neuron: NeuronSpec | None = None) -> None:
         super().__init__()
         self.geometry = geometry
+        #: Of the neurons behind; a layer onto a stream has none.
+        self.constants = NeuronConstants(neuron or NeuronSpec())
         channels = geometry.weight_shape[0]
         self.weight = nn.Parameter(torch.zeros(geometry.weight_shape))
         self.gamma = nn.Parameter(torch.ones(channels))
@@ -81,43 +84,53 @@ class WeightLayer(nn.Module):
     def float_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, in full precision."""
         sums = matrix_product(codes, self.weight * self.geometry.input_scale, self.geometry)
-        return self._normalise(sums, 1.0)[0]
+        return torch.unflatten(self._normalise(sums.flatten(0, 1), 1.0)[0], 0, sums.shape[:2])
 
-    def _normalise(self, sums: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch norm of scale*sums, and the mean and variance of ``sums`` (C,) that it used."""
-        flat = sums.flatten(0, 1)
+    def affine(self) -> tuple[torch.Tensor, ...]:
+        """Gain and offset (C,) behind the normalised sums, in units of the threshold."""
+        return self.constants.over_threshold(self.gamma, self.beta)
+
+    def _normalise(self, flat: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Batch norm of scale*sums, sums (S*B, C, H, W), and the mean and variance of the sums (C,) that it used."""
         mean, var = (self.running_mean / scale).detach(), (self.running_var / scale**2).detach()
         from_batch = self.training and not self.statistics_frozen
         if from_batch:
             mean, var = torch.zeros_like(mean), torch.ones_like(var)
-        normal = functional.batch_norm(flat, mean, var, self.gamma, self.beta, from_batch, 1.0, BN_EPS / scale**2)
+        gamma, beta = self.affine()
+        normal = functional.batch_norm(flat, mean, var, gamma, beta, from_batch, 1.0, BN_EPS / scale**2)
         if from_batch:
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)
                 self.running_var.lerp_(var * scale**2, self.momentum)
-        return torch.unflatten(normal, 0, sums.shape[:2]), mean, var
+        return normal, mean, var
 
 
 class FloatLayer(WeightLayer):
     """Full-precision layer of the teacher."""
 
     def __init__(self, geometry: LayerGeometry, neuron: NeuronSpec, n_timesteps: int) -> None:
-        super().__init__(geometry)
-        self.neuron = neuron
+        super().__init__(geometry, neuron)
         self.n_timesteps = n_timesteps
 
     def forward(self, codes: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
-        return LayerOutput(*lif_sequence(self.float_current(codes), self.n_timesteps, self.neuron))
+        own = self.constants
+        return LayerOutput(*lif_sequence(self.float_current(codes), self.n_timesteps, own.neuron, leak=own.leak()))
 
 
 class QuantWeightLayer(WeightLayer):
     """Weights and batch norm of the student, on integers; currents on a grid of ``codes_per_theta``."""
 
     def __init__(
-        self, geometry: LayerGeometry, *, weight_spec: QuantSpec, bn_bits: int, codes_per_theta: float
+        self,
+        geometry: LayerGeometry,
+        neuron: NeuronSpec | None = None,
+        *,
+        weight_spec: QuantSpec,
+        bn_bits: int,
+        codes_per_theta: float,
     ) -> None:
-        super().__init__(geometry)
+        super().__init__(geometry, neuron)
         self.quantiser = WeightQuantiser(weight_spec)
         self.bn_bits = bn_bits
         self.codes_per_theta = codes_per_theta
@@ -128,9 +141,10 @@ class QuantWeightLayer(WeightLayer):
         sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec), self.geometry)
         # Batch norm undoes the factor of its input, so a learned step gets all of its gradient through the codes.
         scale = step.detach() * self.geometry.input_scale
-        real, mean, var = self._normalise(sums, float(scale))
+        flat = sums.flatten(0, 1)
+        real, mean, var = self._normalise(flat, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
-        return straight_through(real, self._current_on_grid(sums.detach(), folded))
+        return torch.unflatten(put_on_grid(real, flat, folded, self.codes_per_theta), 0, sums.shape[:2])
 
     def start_step(self) -> None:
         """First value of a learned step, for the present weights."""
@@ -174,16 +188,10 @@ class QuantWeightLayer(WeightLayer):
     @torch.no_grad()
     def _fold(self, scale: torch.Tensor, mean: torch.Tensor, var: torch.Tensor) -> FoldedBatchNorm:
         """Constants for sums of codes with the given mean and variance, (C,) float64."""
-        gain = self.gamma.double() * torch.rsqrt(var + BN_EPS / scale**2)
-        offset = self.beta.double() - mean * gain
+        gamma, beta = self.affine()
+        gain = gamma.double() * torch.rsqrt(var + BN_EPS / scale**2)
+        offset = beta.double() - mean * gain
         return fold_batch_norm(gain * self.codes_per_theta, offset * self.codes_per_theta, self.bn_bits)
-
-    def _current_on_grid(self, sums: torch.Tensor, folded: FoldedBatchNorm) -> torch.Tensor:
-        gain, offset = (part.to(sums.dtype) for part in (folded.gain, folded.offset))
-        if kernel_takes(sums):
-            return kernel_current_on_grid(sums, gain, offset, self.codes_per_theta)
-        current: torch.Tensor = round_half_up(sums * gain.reshape(-1, 1, 1) + offset.reshape(-1, 1, 1), torch)
-        return current.div_(self.codes_per_theta)
 
     def _check_exact(self, folded: FoldedBatchNorm) -> None:
         bound = sum_bound(self.integer_weight(), self.geometry)
@@ -212,9 +220,8 @@ class QuantLayer(QuantWeightLayer):
     ) -> None:
         grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
         super().__init__(
-            geometry, weight_spec=weight_spec, bn_bits=quantisation.bn_bits, codes_per_theta=float(grid.theta)
+            geometry, neuron, weight_spec=weight_spec, bn_bits=quantisation.bn_bits, codes_per_theta=float(grid.theta)
         )
-        self.neuron = neuron
         self.n_timesteps = n_timesteps
         self.base_grid = grid
 
@@ -223,19 +230,29 @@ class QuantLayer(QuantWeightLayer):
         """Grids of the membrane."""
         return self.base_grid
 
+    @property
+    def neuron(self) -> NeuronSpec:
+        """The neuron with the leak of the network file."""
+        return self.constants.rounded()
+
     def forward(self, codes: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of input codes (T or 1, B, C, H, W)."""
         if not self.training:
             run = self.integer_output(self.integer_sums(codes))
             return LayerOutput(run.spikes.to(codes.dtype), (run.membrane / self.grid.theta).to(codes.dtype))
-        return LayerOutput(*lif_sequence(self.training_current(codes), self.n_timesteps, self.neuron, self.grid))
+        return self._spiking(self.training_current(codes), self.grid)
 
     @torch.no_grad()
     def integer_output(self, sums: torch.Tensor) -> LifCodes:
         """Spikes, membrane and stored codes of integer sums."""
-        current = self.integer_current(sums)
-        check_membrane(self._current_bound(), self.neuron, self.grid, self.geometry.name)
-        return lif_codes(current, self.n_timesteps, self.neuron, self.grid)
+        current, neuron = self.integer_current(sums), self.neuron
+        check_membrane(self._current_bound(), neuron, self.grid, self.geometry.name)
+        return lif_codes(current, self.n_timesteps, neuron, self.grid)
+
+    def _spiking(self, current: torch.Tensor, grid: MembraneGrid) -> LayerOutput:
+        """Neurons in training, of currents on the grid in units of the threshold."""
+        own = self.constants
+        return LayerOutput(*lif_sequence(current, self.n_timesteps, own.neuron, grid, own.rounded_leak()))
 
 
 class FloatReadout(nn.Module):

@@ -20,12 +20,19 @@ from .surrogate import SurrogateName, surrogate_derivative
 
 
 class NeuronSpec(Spec):
-    """Leak, reset and surrogate of every LIF layer; leak = leak_mul / 2^leak_shift, threshold 1."""
+    """Leak, threshold, reset and surrogate of every LIF layer; leak = leak_mul / 2^leak_shift, threshold 1.
+
+    ``leak_training`` and ``threshold_training`` other than ``fixed`` give every layer one leak or threshold that
+    learns, from these values on. A student rounds a learned leak to a ``power_of_two``, or to a ``fraction`` of
+    2^leak_shift; the threshold needs no rounding of its own.
+    """
 
     leak_mul: int = Field(default=1, ge=0)
     leak_shift: int = Field(default=1, ge=0, le=16)
     reset: Literal["hard", "soft"] = "hard"
     surrogate: SurrogateName = "triangle"
+    leak_training: Literal["fixed", "power_of_two", "fraction"] = "fixed"
+    threshold_training: Literal["fixed", "learned"] = "fixed"
 
     @property
     def leak(self) -> float:
@@ -38,6 +45,11 @@ class NeuronSpec(Spec):
             raise ValueError(
                 f"leak_mul={self.leak_mul} with leak_shift={self.leak_shift} is a leak above 1; "
                 f"allowed leak_mul 0 to {2**self.leak_shift}"
+            )
+        if self.leak_training != "fixed" and not 0 < self.leak_mul < 2**self.leak_shift:
+            raise ValueError(
+                f"leak_training={self.leak_training} starts at leak_mul={self.leak_mul} over 2^{self.leak_shift}, "
+                "where a sigmoid learns nothing; allowed a leak above 0 and below 1, or leak_training: fixed"
             )
         return self
 
@@ -105,7 +117,7 @@ class _LifSequence(torch.autograd.Function):
     def forward(
         ctx: Any, current: torch.Tensor, leak: torch.Tensor | None, neuron: NeuronSpec, grid: MembraneGrid | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        factor = neuron.leak if leak is None else float(leak)
+        factor = neuron.leak if leak is None else float(leak.detach())
         if kernel_takes(current):
             spikes, membrane = kernel_forward(current, factor, neuron.reset, grid)
         else:
@@ -116,9 +128,7 @@ class _LifSequence(torch.autograd.Function):
         return spikes, membrane
 
     @staticmethod
-    def backward(
-        ctx: Any, *grads: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         grad_spikes, grad_membrane = grads
         (membrane,) = ctx.saved_tensors
         neuron: NeuronSpec = ctx.neuron

@@ -26,7 +26,7 @@ _SURROGATES: Mapping[SurrogateName, int] = MappingProxyType(
 )
 
 
-class StoredGrid(Protocol):
+class _StoredGrid(Protocol):
     """What the kernel needs of a membrane's grid."""
 
     @property
@@ -54,7 +54,7 @@ def kernel_takes(values: torch.Tensor) -> bool:
 
 
 def kernel_forward(
-    current: torch.Tensor, leak: float, reset: Literal["hard", "soft"], grid: StoredGrid | None
+    current: torch.Tensor, leak: float, reset: Literal["hard", "soft"], grid: _StoredGrid | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Spikes and membrane before reset of currents (T, B, ...), in units of the threshold."""
     membrane = torch.empty(current.shape, dtype=current.dtype)
@@ -71,7 +71,7 @@ def kernel_backward(
     leak: float,
     reset: Literal["hard", "soft"],
     surrogate: SurrogateName,
-    grid: StoredGrid | None,
+    grid: _StoredGrid | None,
 ) -> torch.Tensor:
     """Gradient of the currents (T, B, ...); a gradient that is None is zero."""
     total = torch.empty_like(membrane)
@@ -88,19 +88,17 @@ def kernel_backward(
 
 
 def kernel_current_on_grid(
-    sums: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, codes_per_theta: float
-) -> torch.Tensor:
-    """Currents of sums (S, B, C, H, W): floor(gain*sums + offset + 1/2) / codes_per_theta; gain and offset (C,)."""
-    current = torch.empty_like(sums)
-    shape = (sums.shape[0] * sums.shape[1], sums.shape[2], -1)
+    sums: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, codes_per_theta: float, current: torch.Tensor
+) -> None:
+    """Write floor(gain*sums + offset + 1/2) / codes_per_theta of sums (N, C, H, W) to ``current``; gain (C,)."""
+    shape = (sums.shape[0], sums.shape[1], math.prod(sums.shape[2:]))
     lif_train.current_on_grid(
-        sums.reshape(shape).numpy(),
+        sums.detach().view(shape).numpy(),
         gain.contiguous().numpy(),
         offset.contiguous().numpy(),
         np.float32(codes_per_theta),
-        current.view(shape).numpy(),
+        current.detach().view(shape).numpy(),
     )
-    return current
 
 
 def _rows(values: torch.Tensor) -> NDArray[np.float32]:
@@ -109,7 +107,7 @@ def _rows(values: torch.Tensor) -> NDArray[np.float32]:
     return rows
 
 
-def _params(leak: float, reset: Literal["hard", "soft"], grid: StoredGrid | None) -> lif_train.TrainParams:
+def _params(leak: float, reset: Literal["hard", "soft"], grid: _StoredGrid | None) -> lif_train.TrainParams:
     one = np.float32
     soft = reset == "soft"
     if grid is None:

@@ -18,7 +18,7 @@ import torch
 from spikeloop.simulator.network.quant import round_half_up
 
 from .layers import BN_EPS, LayerOutput, QuantLayer, matrix_product
-from .lif import MembraneGrid, lif_sequence
+from .lif import MembraneGrid
 from .quantisers import FoldedBatchNorm, fake_quantised_weight, fold_batch_norm, straight_through
 
 #: Floor under a shared step, in thresholds: the threshold stays below 2^12 codes.
@@ -39,8 +39,9 @@ class MintLayer(QuantLayer):
         if not self.training:
             return super().forward(codes)
         mean, var = self._statistics(codes)
-        gain = self.gamma * torch.rsqrt(var + BN_EPS)
-        offset = self.beta - mean * gain
+        gamma, beta = self.affine()
+        gain = gamma * torch.rsqrt(var + BN_EPS)
+        offset = beta - mean * gain
         step = self.quantiser.training_step(self.weight).clamp(min=_MIN_SHARED_STEP).to(codes.dtype)
         sums = matrix_product(
             codes, fake_quantised_weight(self._squashed(gain), step, self.quantiser.spec), self.geometry
@@ -52,7 +53,7 @@ class MintLayer(QuantLayer):
             on_grid = (
                 round_half_up(sums * _column(folded.gain, sums) + _column(folded.offset, sums), torch) / grid.theta
             )
-        return LayerOutput(*lif_sequence(straight_through(real, on_grid), self.n_timesteps, self.neuron, grid))
+        return self._spiking(straight_through(real, on_grid), grid)
 
     def start_step(self) -> None:
         """First value of the step, for the weights with the running statistics folded in."""
@@ -70,13 +71,13 @@ class MintLayer(QuantLayer):
     @torch.no_grad()
     def folded(self) -> FoldedBatchNorm:
         """A gain of one membrane code for every channel, and the offsets."""
-        return self._integers(self.beta - self.running_mean * self._running_gain())
+        return self._integers(self.affine()[1] - self.running_mean * self._running_gain())
 
     def _shared_step(self) -> float:
         return max(float(self.quantiser.step(self.weight)), _MIN_SHARED_STEP)
 
     def _running_gain(self) -> torch.Tensor:
-        return self.gamma * torch.rsqrt(self.running_var + BN_EPS)
+        return self.affine()[0] * torch.rsqrt(self.running_var + BN_EPS)
 
     def _squashed(self, gain: torch.Tensor) -> torch.Tensor:
         """Tanh of the weights times gain and input scale."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import reduce
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from .layers import (
 )
 from .lif import LifCodes, NeuronSpec
 from .mint import MintLayer
+from .neuron_constants import NeuronConstants
 from .plan import (
     Add,
     Architecture,
@@ -125,7 +126,7 @@ class SpikingNet(nn.Module):
     def freeze_statistics(self, frozen: bool) -> None:
         """Let training use the running statistics of the batch norms, and hold the weights of their layers.
 
-        A weight code that flips moves the statistics; only the constants around them keep learning.
+        A weight code that flips moves the statistics, and so does a leak; only the constants around them keep learning.
         """
         for block in self.blocks.values():
             if isinstance(block, WeightLayer):
@@ -133,6 +134,9 @@ class SpikingNet(nn.Module):
                 block.weight.requires_grad_(not frozen)
                 if isinstance(block, QuantWeightLayer):
                     block.quantiser.requires_grad_(not frozen)
+        for module in self.modules():
+            if isinstance(module, NeuronConstants):
+                module.hold_leak(frozen)
 
     def start_from(self, teacher: SpikingNet) -> None:
         """Take the teacher's parameters; what only a student has (learned steps) starts from the new weights.
@@ -203,11 +207,30 @@ class Pool(nn.Module):
 
 def sum_pool(codes: torch.Tensor, kernel: int) -> torch.Tensor:
     """Sums over kernel x kernel windows of (..., H, W); rows and columns that fill no window are left out."""
-    height, width = codes.shape[-2] // kernel, codes.shape[-1] // kernel
-    whole = codes[..., : height * kernel, : width * kernel]
-    # Adding slices is about twice as fast as avg_pool2d on a CPU, and exact in any dtype.
-    rows = reduce(torch.add, torch.unflatten(whole, -2, (height, kernel)).unbind(-2))
-    return reduce(torch.add, torch.unflatten(rows, -1, (width, kernel)).unbind(-1))
+    sums: torch.Tensor = _SumPool.apply(codes, kernel)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _SumPool(torch.autograd.Function):
+    """Adding slices is about twice as fast as avg_pool2d on a CPU, and exact in any dtype; so is filling them."""
+
+    @staticmethod
+    def forward(ctx: Any, codes: torch.Tensor, kernel: int) -> torch.Tensor:
+        ctx.shape, ctx.kernel = codes.shape, kernel
+        height, width = codes.shape[-2] // kernel, codes.shape[-1] // kernel
+        whole = codes[..., : height * kernel, : width * kernel]
+        rows = reduce(torch.add, torch.unflatten(whole, -2, (height, kernel)).unbind(-2))
+        return reduce(torch.add, torch.unflatten(rows, -1, (width, kernel)).unbind(-1))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        kernel, (height, width) = ctx.kernel, ctx.shape[-2:]
+        fits = height % kernel == 0 and width % kernel == 0
+        found = grads[0].new_empty(ctx.shape) if fits else grads[0].new_zeros(ctx.shape)
+        for row in range(kernel):
+            for column in range(kernel):
+                found[..., row : height - height % kernel : kernel, column : width - width % kernel : kernel] = grads[0]
+        return found, None
 
 
 def build_teacher(plan: Architecture, *, n_timesteps: int, neuron: NeuronSpec, seed: int) -> SpikingNet:

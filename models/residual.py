@@ -17,6 +17,7 @@ from spikeloop.simulator.network.quant import QuantSpec, round_half_up, rshift_f
 
 from .layers import LayerGeometry, LayerOutput, QuantWeightLayer, WeightLayer, check_membrane
 from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
+from .neuron_constants import NeuronConstants
 from .quantisers import QuantisationSpec, straight_through
 
 
@@ -85,12 +86,14 @@ class FloatStreamLif(nn.Module):
 
     def __init__(self, neuron: NeuronSpec, n_timesteps: int) -> None:
         super().__init__()
-        self.neuron = neuron
+        self.constants = NeuronConstants(neuron)
         self.n_timesteps = n_timesteps
 
     def forward(self, stream: torch.Tensor) -> LayerOutput:
-        """Spikes and membrane of the stream."""
-        return LayerOutput(*lif_sequence(stream, self.n_timesteps, self.neuron))
+        """Spikes and membrane of the stream, in units of the threshold of these neurons."""
+        own = self.constants
+        (current,) = own.over_threshold(stream)
+        return LayerOutput(*lif_sequence(current, self.n_timesteps, own.neuron, leak=own.leak()))
 
 
 class QuantStreamLif(nn.Module):
@@ -99,28 +102,41 @@ class QuantStreamLif(nn.Module):
     def __init__(self, name: str, neuron: NeuronSpec, n_timesteps: int, quantisation: QuantisationSpec) -> None:
         super().__init__()
         self.name = name
-        self.neuron = neuron
+        self.constants = NeuronConstants(neuron)
         self.n_timesteps = n_timesteps
-        self.grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
+        self.base_grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
         self.stream = stream_grid(quantisation)
-        self.input_shift = self.stream.input_shift(self.grid)
+        self.input_shift = self.stream.input_shift(self.base_grid)
+
+    @property
+    def grid(self) -> MembraneGrid:
+        """Grids of the membrane."""
+        return self.constants.on_stream(self.base_grid)
+
+    @property
+    def neuron(self) -> NeuronSpec:
+        """The neuron with the leak of the network file."""
+        return self.constants.rounded()
 
     def forward(self, stream: torch.Tensor) -> LayerOutput:
         """Spikes and membrane of the stream, which is in units of the threshold."""
         if not self.training:
             run = self.integer_run(round_half_up(stream.double() * self.stream.codes_per_theta, torch))
             return LayerOutput(run.spikes.to(stream.dtype), (run.membrane / self.grid.theta).to(stream.dtype))
-        theta = self.grid.theta
-        current = straight_through(stream, round_half_up(stream.detach() * theta, torch) / theta)
-        return LayerOutput(*lif_sequence(current, self.n_timesteps, self.neuron, self.grid))
+        own, grid = self.constants, self.grid
+        codes = round_half_up(stream.detach() * self.base_grid.theta, torch)
+        (real,) = own.over_threshold(stream)
+        current = straight_through(real, codes / grid.theta)
+        return LayerOutput(*lif_sequence(current, self.n_timesteps, own.neuron, grid, own.rounded_leak()))
 
     @torch.no_grad()
     def integer_run(self, stream: torch.Tensor) -> LifCodes:
         """Spikes, membrane and stored codes of stream codes."""
         current: torch.Tensor = rshift_float(stream, -self.input_shift, torch)
         # The bound of all possible currents is that of lowering; here those that came are enough.
-        check_membrane(float(current.abs().max()), self.neuron, self.grid, self.name)
-        return lif_codes(current, self.n_timesteps, self.neuron, self.grid)
+        neuron, grid = self.neuron, self.grid
+        check_membrane(float(current.abs().max()), neuron, grid, self.name)
+        return lif_codes(current, self.n_timesteps, neuron, grid)
 
 
 class PlainAdd(nn.Module):

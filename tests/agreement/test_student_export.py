@@ -13,6 +13,7 @@ from spikeloop.models.export import lif_node_name, to_network
 from spikeloop.models.layers import QuantReadout, QuantWeightLayer
 from spikeloop.models.lif import NeuronSpec
 from spikeloop.models.net import SpikingNet, build_student
+from spikeloop.models.neuron_constants import NeuronConstants
 from spikeloop.models.plan import (
     Add,
     Architecture,
@@ -44,6 +45,10 @@ def shake(student: SpikingNet, seed: int) -> SpikingNet:
                 block.running_var.uniform_(0.5 * spread**2, 2.0 * spread**2, generator=generator)
             elif isinstance(block, QuantReadout):
                 block.bias.normal_(0.0, 0.1, generator=generator)
+        for block in student.modules():
+            if isinstance(block, NeuronConstants):
+                for parameter in block.parameters():
+                    parameter.normal_(0.0, 1.0, generator=generator)
     student.start_steps()
     return student.eval()
 
@@ -146,11 +151,7 @@ def students(draw) -> tuple[SpikingNet, np.ndarray]:
         layers=tuple(layers),
     )
     leak_shift = draw(st.integers(0, 3))
-    neuron = NeuronSpec(
-        leak_mul=draw(st.integers(0, 2**leak_shift)),
-        leak_shift=leak_shift,
-        reset=draw(st.sampled_from(["hard", "soft"])),
-    )
+    leak_mul, reset = draw(st.integers(0, 2**leak_shift)), draw(st.sampled_from(["hard", "soft"]))
     quantiser, scale = draw(st.sampled_from(QUANTISERS))
     quantisation = QuantisationSpec(
         weight_bits=draw(st.integers(1 if quantiser == "rescaw" else 2, 8)),
@@ -167,6 +168,14 @@ def students(draw) -> tuple[SpikingNet, np.ndarray]:
     )
     seed = draw(st.integers(0, 2**20))
     n_timesteps = draw(st.integers(1, 4))
+    learns = 0 < leak_mul < 2**leak_shift
+    neuron = NeuronSpec(
+        leak_mul=leak_mul,
+        leak_shift=leak_shift,
+        reset=reset,
+        leak_training=("fixed", "power_of_two", "fraction")[seed % 3] if learns else "fixed",
+        threshold_training=("fixed", "learned")[seed // 3 % 2],
+    )
     student = build_student(plan, n_timesteps=n_timesteps, neuron=neuron, quantisation=quantisation, seed=seed)
     low = -(2 ** (bits - 1)) if signed else 0
     lead = (3,) if static else (n_timesteps, 3)
@@ -183,6 +192,11 @@ def _check_random_students(drawn):
     student, codes = drawn
     network = to_network(student, "drawn")
     truth = assert_same(student, network, codes)
+    for step in student.steps:
+        if isinstance(own := getattr(student.blocks[step.name], "constants", None), NeuronConstants):
+            _SEEN[f"leak {own.neuron.leak_training}"] += own.rounded().leak != own.neuron.leak
+            where = "stream" if isinstance(step.plan, StreamLif) else "layer"
+            _SEEN[f"threshold on a {where}"] += own.threshold() is not None
     for step in student.steps[1:]:
         if not isinstance(block := student.blocks[step.name], QuantWeightLayer):
             continue
@@ -199,7 +213,8 @@ def _check_random_students(drawn):
 def test_random_students_equal_the_integer_walk_with_and_without_residuals():
     _SEEN.clear()
     _check_random_students()
-    for case in ("stream saturated", "sew above one", "shift left", "shift right"):
+    learned = ("leak power_of_two", "leak fraction", "threshold on a stream", "threshold on a layer")
+    for case in ("stream saturated", "sew above one", "shift left", "shift right", *learned):
         assert _SEEN[case] >= 10, (case, _SEEN)
     for quantiser, scale in QUANTISERS:
         assert _SEEN[f"affine {quantiser == 'rescaw'}, {scale}"] >= 5, (quantiser, scale, _SEEN)

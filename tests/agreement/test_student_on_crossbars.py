@@ -25,7 +25,7 @@ from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.random_export import random_student
 from spikeloop.simulator.functional.run import run_functional
 from spikeloop.simulator.mapping.tiles import map_network
-from spikeloop.simulator.network.graph import BatchNormNode, InputNode
+from spikeloop.simulator.network.graph import BatchNormNode, InputNode, LifNode
 from spikeloop.simulator.network.spikes import SpikeTrain
 
 _SEEN: Counter[str] = Counter()
@@ -202,3 +202,33 @@ def test_a_trained_residual_student_agrees_and_beats_chance(name):
     network = to_network(student.net, name)
     spikes = encode(digits.test_images, digits.test_labels, np.arange(16), network.input, "digits test")
     assert_agree(student.net, network, design(rows=64, cols=64), spikes)
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        NeuronSpec(leak_mul=1, leak_shift=0, reset="hard"),
+        NeuronSpec(leak_mul=1, leak_shift=0, reset="soft"),
+        NeuronSpec(leak_training="power_of_two", threshold_training="learned", surrogate="arctan"),
+        NeuronSpec(leak_mul=5, leak_shift=3, leak_training="fraction", threshold_training="learned", reset="soft"),
+    ],
+    ids=["IF hard", "IF soft", "learned, power of two", "learned, fraction"],
+)
+def test_other_neurons_train_and_agree_on_crossbars(neuron):
+    digits = load_dataset("digits")
+    brief = {"epochs": 2, "frozen_epochs": 1, "neuron": neuron, "weight_decay": 0.0}
+    teacher = train_teacher(load_training_config("digits_teacher").model_copy(update=brief), digits)
+    student = train_student(load_training_config("digits_student").model_copy(update=brief), digits, teacher.net)
+    network = to_network(student.net, "student")
+    leaks = [node.leak_mul / 2**node.leak_shift for node in network.nodes if isinstance(node, LifNode)]
+    if neuron.leak_training == "fixed":
+        assert leaks == [1.0, 1.0]
+    learned = [parameter for key, parameter in student.net.named_parameters() if ".constants." in key]
+    assert len(learned) == (0 if neuron.leak_training == "fixed" else 4)
+    assert all(float(parameter.detach()) != 0 for parameter in learned)
+    spikes = encode(digits.test_images, digits.test_labels, np.arange(48), network.input, "digits test")
+    _SEEN.clear()
+    outputs = assert_agree(student.net, network, design(rows=32, cols=16), spikes)
+    assert _SEEN["spike"] > 1000
+    # Two epochs learn; guessing would give 0.1.
+    assert float(np.mean(outputs.logits.argmax(1) == spikes.labels)) > 0.5

@@ -48,8 +48,11 @@ class _RoundLeak(torch.autograd.Function):
         return grad, None
 
 
-def lif_stepwise(current, *, leak, reset, surrogate, bits=None, guard_bits=None):
-    """Spikes and membranes (T, ...) of a current (T, ...) in units of the threshold."""
+def lif_stepwise(current, *, leak, reset, surrogate, bits=None, guard_bits=None, threshold=1.0):
+    """Spikes and membranes over the threshold (T, ...) of a current (T, ...); leak and threshold may be tensors.
+
+    The grid is that of a threshold of 1.
+    """
     state = torch.zeros_like(current[0])
     spikes, membranes = [], []
     for now in current:
@@ -57,10 +60,10 @@ def lif_stepwise(current, *, leak, reset, surrogate, bits=None, guard_bits=None)
         if bits is not None:
             kept = _RoundLeak.apply(kept, 2.0 ** (bits - 1 + guard_bits))
         h = kept + now
-        s = _Spike.apply(h - 1.0, surrogate)
-        state = h * (1 - s.detach()) if reset == "hard" else h - s.detach()
+        s = _Spike.apply(h / threshold - 1.0, surrogate)
+        state = h * (1 - s.detach()) if reset == "hard" else h - threshold * s.detach()
         if bits is not None:
             state = _Store.apply(state, 2.0 ** (bits - 1))
         spikes.append(s)
-        membranes.append(h)
+        membranes.append(h / threshold)
     return torch.stack(spikes), torch.stack(membranes)

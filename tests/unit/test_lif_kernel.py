@@ -84,7 +84,12 @@ def test_same_bits_for_one_gradient_alone_and_more_than_one_block_of_neurons(mon
 def test_a_leak_that_is_no_power_of_two_differs_by_the_fused_product_only(monkeypatch):
     shape = (4, 2, 3, 5, 3)
     neuron = NeuronSpec(leak_mul=3, leak_shift=2, surrogate="arctan")
-    case = torch.randn(shape, generator=torch.Generator().manual_seed(1)), neuron, None, (drawn(shape, 2), drawn(shape, 3))
+    case = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(1)),
+        neuron,
+        None,
+        (drawn(shape, 2), drawn(shape, 3)),
+    )
     by_torch = outputs_and_gradient(monkeypatch, "torch", *case)
     by_kernel = outputs_and_gradient(monkeypatch, "kernel", *case)
     assert torch.equal(by_torch[0], by_kernel[0])
@@ -92,6 +97,7 @@ def test_a_leak_that_is_no_power_of_two_differs_by_the_fused_product_only(monkey
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_value_that_is_no_number_reaches_both_outputs_as_in_torch(monkeypatch):
     current = drawn((4, 1, 2, 3, 3), 7, GRIDS[1])
     current[1, 0, 0, 0, 0], current[0, 0, 1, 2, 2] = float("nan"), float("inf")

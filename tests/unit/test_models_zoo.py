@@ -75,6 +75,12 @@ def test_sum_pool_adds_whole_windows_only(size, kernel):
     assert torch.equal(sum_pool(x, kernel).flatten(0, 1), expected)
 
 
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+def test_gradient_of_a_sum_pool_goes_to_the_cells_of_whole_windows(kernel):
+    x = torch.rand(2, 1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda given: sum_pool(given, kernel), (x,))
+
+
 def test_an_unknown_network_names_the_nearest():
     with pytest.raises(NetworkError, match=r"did you mean 'vgg9'\? available: demo, fashion, vgg9, ms_resnet_tiny"):
         architecture("vgg-9")
