@@ -14,7 +14,7 @@ from spikeloop.distill.losses import (
     tet,
     total_loss,
 )
-from spikeloop.distill.train import _lr_factor
+from spikeloop.distill.optimiser import lr_at
 from spikeloop.models.net import NetOutput
 from spikeloop.simulator.errors import ConfigError
 
@@ -150,8 +150,7 @@ def test_distillation_weights_grow_over_the_first_epochs():
 
 def test_the_learning_rate_rises_then_falls_as_half_a_cosine():
     fields = {"role": "teacher", "dataset": "digits", "network": "demo", "epochs": 4, "warmup_epochs": 2, "lr": 0.1}
-    factor = _lr_factor(TrainingConfig(**fields), 2)
-    assert [factor(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
-    assert [factor(step) for step in (4, 6, 8)] == pytest.approx([1.0, 0.5, 0.0])
-    flat = _lr_factor(TrainingConfig(**fields, cosine=False), 2)
-    assert [flat(step) for step in (0, 3, 7)] == [0.25, 1.0, 1.0]
+    curved, flat = TrainingConfig(**fields), TrainingConfig(**fields, cosine=False)
+    assert [lr_at(curved, step, 2) for step in range(4)] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert [lr_at(curved, step, 2) for step in (4, 6, 8)] == pytest.approx([0.1, 0.05, 0.0])
+    assert [lr_at(flat, step, 2) for step in (0, 3, 7)] == pytest.approx([0.025, 0.1, 0.1])
