@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikeloop.simulator.errors import StudyError
-
 from . import cli_output as output
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
         return 0
     summary = run_with_progress(study, out, workers=workers, resume=resume)
     say_summary(summary)
-    if summary.n_ok and study.stage == "full":
+    if summary.n_ok:
         write_outputs(out)
         output.say(f"report: {out / 'report.html'}")
     if summary.choice is not None:
@@ -62,7 +60,9 @@ def report_study(folder: Path) -> int:
         StudyError: the folder holds no study.
     """
     results = write_outputs(folder)
-    output.say(f"{len(results.points)} designs, {len(results.front)} on the front; pick: {results.pick_reason}")
+    view = results.view
+    assert view is not None  # read_results makes one
+    output.say(f"{view.n_ok} designs, {len(view.front)} on the front; pick: {results.pick_reason}")
     output.emit(str(folder / "report.html"))
     return 0
 
@@ -87,23 +87,17 @@ def write_outputs(folder: Path) -> StudyResults:
     Raises:
         StudyError: the folder holds no study, or its ledger is damaged.
     """
-    from .constraints import admissible, reference_accuracy
     from .figures import draw_figures
-    from .ledger import open_ledger
-    from .pareto import front, write_front_csv
+    from .pareto import write_front_csv
     from .report import write_report
     from .results import read_results
-    from .study import read_study_folder
 
-    study = read_study_folder(folder)
-    if study.stage != "full":
-        raise StudyError(f"{folder}: stage: {study.stage} has no report; its designs are in front.csv and the ledger")
     results = read_results(folder)
-    with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows = admissible(ledger.rows(), study.constraints, reference_accuracy(ledger.stages()))
-    write_front_csv(folder / "front.csv", front(rows, study.objective_list()))
-    write_pick(folder, results)
-    draw_figures(results, folder / "figures")
+    assert results.view is not None  # read_results makes one
+    write_front_csv(folder / "front.csv", results.view.front_rows)
+    if results.points:
+        write_pick(folder, results)
+        draw_figures(results, folder / "figures")
     write_report(folder / "report.html", results)
     return results
 

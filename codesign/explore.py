@@ -10,15 +10,17 @@ from typing import Any, Literal
 
 from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopError, StudyError
 
-from .constraints import admissible, reference_accuracy
+from .constraints import reference_accuracy
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
-from .ledger import Ledger, Row, StageRow, Status, unpack_bits, utc_now
-from .pareto import Choice, Objective, front, hypervolume, knee, reference_point, write_front_csv
+from .ledger import Ledger, Row, StageRow, unpack_bits, utc_now
+from .pareto import Choice, knee, volume_of, worst_values, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
 from .provenance import versions
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
 from .study import StudyConfig, resolve_study
+from .study_table import Mask, StudyTable
+from .study_view import BALANCE, main_stage, study_table
 
 #: Designs that one task evaluates; fixed, so that the work is cut alike for any number of workers.
 BATCH = 4
@@ -272,45 +274,43 @@ def finish(
     study: StudyConfig, ledger: Ledger, out: Path, *, n_missing: int, n_resumed: int, start: float
 ) -> StudySummary:
     """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``."""
-    rows = ledger.rows()
-    candidates = admissible(rows, study.constraints, reference_accuracy(ledger.stages()))
-    best = front(candidates, study.objective_list())
-    write_front_csv(out / FRONT_FILE, best)
-    volume, reference = _volume(study, ledger, candidates, best, is_whole=n_missing == 0)
-
-    def count(*statuses: Status) -> int:
-        return sum(1 for row in rows if row.status in statuses)
-
-    accuracy_and_cost = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
+    # Columns, not rows: a million rows in memory would be some gigabytes.
+    table = study_table(ledger, study)
+    kept = table.admissible(study.constraints, reference_accuracy(ledger.stages()))
+    mine = kept & table.of_stage(main_stage(table))
+    best = table.front(mine, study.objective_list())
+    write_front_csv(out / FRONT_FILE, ledger.rows_at(table.point[best]))
+    volume, reference = _volume(study, ledger, table, mine, is_whole=n_missing == 0)
     return StudySummary(
-        n_ok=count("ok"),
-        n_infeasible=count("infeasible"),
-        n_failed=count("failed", "timeout"),
+        n_ok=table.count("ok"),
+        n_infeasible=table.count("infeasible"),
+        n_failed=table.count("failed", "timeout"),
         n_missing=n_missing,
         n_resumed=n_resumed,
         interrupted=n_missing > 0,
-        choice=knee(front(candidates, accuracy_and_cost)),
+        choice=knee(ledger.rows_at(table.point[table.front(mine, BALANCE)])),
         wall_s=time.perf_counter() - start,
-        n_admissible=len(candidates),
-        n_front=len(best),
+        n_admissible=int(kept.sum()),
+        n_front=int(best.sum()),
         hypervolume=volume,
         reference_point=reference,
     )
 
 
 def _volume(
-    study: StudyConfig, ledger: Ledger, candidates: Sequence[Row], best: Sequence[Row], *, is_whole: bool
+    study: StudyConfig, ledger: Ledger, table: StudyTable, kept: Mask, *, is_whole: bool
 ) -> tuple[float | None, tuple[float, ...] | None]:
     """Hypervolume of the front and its reference point: given, or the worst values, stored when the study is done."""
     objectives = study.objective_list()
     reference = study.reference_point or ledger.meta().get("reference_point")
     if reference is None and is_whole:
-        reference = reference_point(candidates, objectives)
+        reference = worst_values(table.complete(kept, objectives), objectives)
         if reference is not None:
             reference = ledger.keep_note("reference_point", list(reference))
     if reference is None:
         return None, None
-    return hypervolume(best, objectives, reference), tuple(float(value) for value in reference)
+    values = table.complete(table.front(kept, objectives), objectives)
+    return volume_of(values, objectives, reference), tuple(float(value) for value in reference)
 
 
 def _batches(jobs: Sequence[PointJob]) -> Iterator[tuple[PointJob, ...]]:
