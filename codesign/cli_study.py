@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _STAGES = {"teacher": "teacher", "students": "students", "points": "design points", "report": "report"}
 
 
-def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan: bool) -> int:
+def explore_study(
+    name: str, out: Path, *, workers: int, resume: bool, only_plan: bool, scheduler: str | None = None
+) -> int:
     """Body of ``spikeloop explore``; returns the exit code.
 
     Raises:
@@ -33,7 +35,7 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
         plan = dry_run(study, workers=workers)
         _say_plan(plan, workers)
         return 0
-    summary = run_with_progress(study, out, workers=workers, resume=resume)
+    summary = run_with_progress(study, out, workers=workers, resume=resume, scheduler=scheduler)
     say_summary(summary)
     if summary.n_ok:
         write_outputs(out)
@@ -67,7 +69,9 @@ def report_study(folder: Path) -> int:
     return 0
 
 
-def run_with_progress(study: StudyConfig, out: Path, *, workers: int, resume: bool) -> StudySummary:
+def run_with_progress(
+    study: StudyConfig, out: Path, *, workers: int, resume: bool, scheduler: str | None = None
+) -> StudySummary:
     """Run a study with a progress display on stderr.
 
     Raises:
@@ -76,7 +80,7 @@ def run_with_progress(study: StudyConfig, out: Path, *, workers: int, resume: bo
     from .explore import run_study
 
     with progress_display() as show:
-        return run_study(study, out, workers=workers, resume=resume, progress=show)
+        return run_study(study, out, workers=workers, resume=resume, progress=show, scheduler=scheduler)
 
 
 def write_outputs(folder: Path) -> StudyResults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,9 @@ from typing import Any, Literal
 from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopError, StudyError
 
 from .constraints import reference_accuracy
+from .dask_executor import check_scheduler
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
-from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
+from .folder import CACHE_FOLDER, FRONT_FILE, check_folder, open_folder
 from .ledger import Ledger, Row, StageRow, unpack_bits, utc_now
 from .pareto import Choice, knee, volume_of, worst_values, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
@@ -70,36 +72,48 @@ def run_study(
     resume: bool = False,
     progress: Progress | None = None,
     stages: Stages | None = None,
+    scheduler: str | None = None,
 ) -> StudySummary:
     """Run a study into the folder ``out``: ``study.yaml``, ``ledger.sqlite``, ``front.csv``, ``cache/``.
 
-    ``workers=1`` runs in this process, more in a pool of that many processes; the outputs are the same.
+    ``workers=1`` runs in this process, more in a pool of that many processes, ``scheduler`` on the workers of a Dask
+    scheduler; the outputs are the same.
     Ctrl-C once finishes the running points and saves (``interrupted``); twice raises KeyboardInterrupt.
     ``stages`` replaces the training and the simulation, for tests.
 
     Raises:
         ConfigError: the study is wrong; nothing is written.
-        StudyError: the folder holds another study, or this one and ``resume`` is False; nothing is written.
+        StudyError: the folder holds another study, or this one and ``resume`` is False; or no scheduler answers;
+            nothing is written.
         SimulationError: the teacher could not be trained.
     """
     start = time.perf_counter()
     study, work = resolve_study(study), stages or real_stages()
+    if scheduler is not None:
+        check_scheduler(scheduler)
     if study.stage == "analytic" or not study.search.tries_all:
         from .search import run_search
 
-        return run_search(study, out, workers=workers, resume=resume, progress=progress or _silent, stages=work)
+        return run_search(
+            study,
+            out,
+            workers=workers,
+            resume=resume,
+            progress=progress or _silent,
+            stages=work,
+            scheduler=scheduler,
+        )
     plan = make_plan(study)
     _check_any_feasible(plan)
     work.check(plan.study)
-    with open_folder(plan.study, out, resume=resume) as ledger:
+    check_folder(plan.study, out, resume=resume)
+    # Before the folder is made: without a scheduler nothing is written.
+    executor = make_executor(workers, scheduler)
+    with closing(executor), open_folder(plan.study, out, resume=resume) as ledger:
         run = StudyRun(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
         with catch_interrupts() as interrupts:
             if run.missing:
-                executor = make_executor(workers)
-                try:
-                    run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
-                finally:
-                    executor.close()
+                run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
         n_missing = len(run.missing)
         return finish(plan.study, ledger, out, n_missing=n_missing, n_resumed=run.n_resumed, start=start)
 

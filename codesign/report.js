@@ -58,7 +58,10 @@ function applyFilters() {
 }
 
 function sortOrder() {
-  if (state.sortKey === null) return;
+  if (state.sortKey === null) {
+    state.order.sort((a, b) => front.has(b) - front.has(a) || a - b);
+    return;
+  }
   const place = column[state.sortKey], direction = state.rising ? 1 : -1;
   state.order.sort((first, second) => {
     const a = view.rows[first][place], b = view.rows[second][place];
@@ -349,6 +352,7 @@ function fillMenus() {
   element('select-shown').addEventListener('click', () => select(state.order, true));
   element('reset').addEventListener('click', () => {
     state.filters = {};
+    state.sortKey = null;
     for (const input of document.querySelectorAll('#points-table thead input')) input.value = '';
     for (const id of ['only-front', 'only-selected']) element(id).checked = false;
     applyFilters();

@@ -27,9 +27,9 @@ _POLICY = (
 )
 
 _EFFECTS_NOTE = (
-    '<p class="note">One objective over all designs with a result that have this value of an axis, whatever their other '
-    "values: the dot is the mean, the bar reaches from the 10th to the 90th percentile, n counts the designs. A sampler "
-    "visits good regions more often: its designs are not a fair sample of the space.</p>"
+    '<p class="note">One objective over all designs with a result that have this value of an axis, whatever their '
+    "other values: the dot is the mean, the bar reaches from the 10th to the 90th percentile, n counts the designs. A "
+    "sampler visits good regions more often: its designs are not a fair sample of the space.</p>"
 )
 
 Column = tuple[str, Callable[[DesignPoint], str]]
@@ -158,8 +158,8 @@ def _volume_note(view: StudyView) -> str:
     )
     whose = "of the study" if view.is_whole else "the worst values so far: the study is not finished"
     return (
-        f'<p class="note">Hypervolume of the front of the first n points, in the order of their numbers, in plain units '
-        f"of {escape(names)}. Reference point ({escape(whose)}): {escape(point)}.</p>"
+        f'<p class="note">Hypervolume of the front of the first n points, in the order of their numbers, in plain '
+        f"units of {escape(names)}. Reference point ({escape(whose)}): {escape(point)}.</p>"
     )
 
 

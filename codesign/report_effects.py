@@ -58,13 +58,13 @@ def _effect_plot(metric: str, effects: Sequence[Effect]) -> dict[str, Any]:
             "symmetric": False,
             # The mean of skewed values may lie outside the two percentiles.
             "array": [max(0.0, h - m) for m, h in zip(mean, high, strict=True)],
-            "arrayminus": [max(0.0, m - l) for m, l in zip(mean, low, strict=True)],
+            "arrayminus": [max(0.0, m - x) for m, x in zip(mean, low, strict=True)],
             "thickness": 2,
             "width": 4,
         },
         "text": [
-            f"{name}<br>mean {m:.5g}<br>10 % below {l:.5g}, 10 % above {h:.5g}<br>n = {effect.n}"
-            for name, m, l, h, effect in zip(names, mean, low, high, effects, strict=True)
+            f"{name}<br>mean {m:.5g}<br>10 % below {x:.5g}, 10 % above {h:.5g}<br>n = {effect.n}"
+            for name, m, x, h, effect in zip(names, mean, low, high, effects, strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",
     }

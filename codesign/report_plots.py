@@ -19,7 +19,7 @@ from .figure_tables import (
 )
 from .figures import PALETTE, bar_points
 from .report_effects import plot_layout, view_plots
-from .results import DesignPoint, StudyResults
+from .results import StudyResults
 
 
 def report_plots(results: StudyResults) -> dict[str, dict[str, Any]]:

@@ -48,8 +48,8 @@ def _what_is_shown(view: StudyView) -> str:
         return f'<p class="note" id="shown">{facts} Plot and table hold all of them.</p>'
     return (
         f'<p class="note" id="shown">{facts} Plot and table hold the whole front and a random sample of '
-        f"{view.n_sampled:,} of the other designs; the front, the effects and the hypervolume below are computed from all "
-        "points, and points without a result are listed by reason.</p>"
+        f"{view.n_sampled:,} of the other designs; the front, the effects and the hypervolume below are computed from "
+        "all points, and points without a result are listed by reason.</p>"
     )
 
 
@@ -67,20 +67,21 @@ _PLOT = """
 <label><input type="checkbox" id="only-selected"> only selected</label>
 <button type="button" id="select-shown">select what the filters pass</button>
 <button type="button" id="select-none">select nothing</button>
-<button type="button" id="reset">no filters</button>
+<button type="button" id="reset">reset filters and order</button>
 </div>
-<div id="plot-points" role="img" aria-label="Scatter plot of the points; the table below holds the same points"></div>
-<p class="note">Drag over points, or click one, to select them; their rows are marked in the table, and the other way round.
-Filters below the headers of the table hold for the plot too.</p>
+<div id="plot-points" role="img" aria-label="Scatter plot of the points that the table below holds"></div>
+<p class="note">Drag over points, or click one, to select them; their rows are marked in the table, and the other
+way round. Filters below the headers of the table hold for the plot too.</p>
 """
 
 _LINES = """
 <h3>All axes at once</h3>
 <div class="scroll" tabindex="0" role="region" aria-label="parallel coordinates">
-<canvas id="lines" role="img" aria-label="One line a design across all axes and objectives; the table holds the same"></canvas>
+<canvas id="lines" role="img" aria-label="One line a design across axes and objectives"></canvas>
 </div>
-<p class="note">One line a design with a result: grey, blue on the front, purple where selected. It leaves out what the
-filters leave out. Scales run from the smallest to the largest value, logarithmic where these are a factor of ten apart.</p>
+<p class="note">One line a design with a result: grey, blue on the front, purple where selected. What the filters leave
+out is not drawn. Scales run from the smallest to the largest value, logarithmic where these are a factor of
+ten apart.</p>
 """
 
 _TABLE = """

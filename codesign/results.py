@@ -105,7 +105,6 @@ class StudyResults:
         pick_reason: the sentence that says which design to build and why.
         points: every design that was trained and simulated; empty in ``stage: analytic``.
         view: what the page shows of the whole ledger; None for results made without one.
-        failures: (design name, reason) of points without a result.
         hardware: resolved hardware of the picked design, ready for YAML.
         study: the resolved study, ready for YAML.
         record: run record: hashes, seeds, versions, commit; taken from the ledger alone.
@@ -118,7 +117,6 @@ class StudyResults:
     points: tuple[DesignPoint, ...]
     pick_reason: str
     view: StudyView | None = None
-    failures: tuple[tuple[str, str], ...] = ()
     trainings: tuple[TrainingRow, ...] = ()
     hardware: Mapping[str, Any] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
@@ -196,7 +194,6 @@ def read_results(folder: Path) -> StudyResults:
         ),
         view=view,
         pick_reason=view.choice.reason if view.choice is not None else _no_pick(view),
-        failures=tuple((design_label(row), f"{row.status}: {row.reason}") for row in rows if row.status != "ok"),
         trainings=_trainings(stages),
         hardware=picked.config.get("hardware", {}) if picked is not None else {},
         study=study.resolved(),

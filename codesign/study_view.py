@@ -1,4 +1,4 @@
-"""What the report shows of a ledger of any size: the front exactly, a stated sample of the rest, and figures over all."""
+"""What the report shows of a ledger of any size: the exact front, a stated sample of the rest, figures over all."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class StudyView:
         reasons: (status, reason, number of points, first point) of points without a result, most frequent first.
         effects: objective -> effects of every axis with more than one value.
         volumes: hypervolume over evaluated points, up to ``reference_point``.
+        front_rows: those of ``rows`` on the front of ``stage``.
         is_whole: the reference point is the study's own; else the worst values so far stand in for it.
     """
 
@@ -130,7 +131,7 @@ def main_stage(table: StudyTable) -> str:
 
 
 def _shown(table: StudyTable, always: Mask) -> tuple[NDArray[np.int64], int | None]:
-    """Places of the points to show, and how many of them are a sample; the draw depends on the number of points only."""
+    """Places of the points to show, and how many of them were drawn; the same points give the same draw."""
     n = table.point.size
     if n <= SHOWN_POINTS:
         return np.arange(n), None
