@@ -55,18 +55,51 @@ def _say_plan(plan: StudyPlan, workers: int) -> None:
     output.emit(f"disk        {plan.disk_MB:.1f} MB (rough)")
 
 
-def report_study(folder: Path) -> int:
+def print_slurm(name: str, out: Path, *, workers: int, only_plan: bool) -> int:
+    """Body of ``spikeloop explore --dry-run --slurm``: the script of a job on stdout; returns the exit code.
+
+    Raises:
+        SpikeloopError: the study is wrong, or ``--dry-run`` is missing.
+    """
+    from spikeloop.simulator.errors import ConfigError
+
+    from .dry_run import dry_run
+    from .slurm import slurm_script
+    from .study import load_study
+
+    if not only_plan:
+        raise ConfigError("--slurm: prints a script and runs nothing; give --dry-run with it")
+    plan = dry_run(load_study(name), workers=workers)
+    output.say(f"{plan.n_evaluations} evaluations, about {plan.estimated_s:.0f} s with {workers} workers (rough)")
+    output.emit(slurm_script(name, out, workers=workers).rstrip())
+    return 0
+
+
+def report_study(folder: Path, *, parquet: Path | None = None) -> int:
     """Body of ``spikeloop report``; returns the exit code.
 
     Raises:
-        StudyError: the folder holds no study.
+        StudyError: the folder holds no study, or the Parquet file cannot be written.
     """
+    if parquet is not None:
+        _write_parquet(folder, parquet)
     results = write_outputs(folder)
     view = results.view
     assert view is not None  # read_results makes one
     output.say(f"{view.n_ok} designs, {len(view.front)} on the front; pick: {results.pick_reason}")
     output.emit(str(folder / "report.html"))
     return 0
+
+
+def _write_parquet(folder: Path, path: Path) -> None:
+    from .ledger import open_ledger
+    from .parquet import write_parquet
+    from .study import read_study_folder
+
+    read_study_folder(folder)
+    with open_ledger(folder / "ledger.sqlite") as ledger, ledger.snapshot():
+        n = write_parquet(path, ledger)
+    output.say(f"{n} points in {path}")
 
 
 def run_with_progress(

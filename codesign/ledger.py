@@ -150,6 +150,13 @@ class Ledger:
             read = _Reader()
             return tuple(_row(record, read) for record in cursor)
 
+    def stream(self) -> Iterator[Row]:
+        """Every finished point in the order of the index, one after the other."""
+        with _damage_named(self.path):
+            read = _Reader()
+            for record in self._connection.execute(f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point"):
+                yield _row(record, read)
+
     def find(self, keys: Iterable[str]) -> dict[str, Row]:
         """Finished points by key; keys that are not there are left out."""
         query = f"SELECT {_POINT_COLUMNS} FROM points WHERE key = ?"

@@ -145,7 +145,7 @@ def _effects(table: StudyTable, among: Mask, objective: Objective) -> tuple[Effe
     values = table.metrics[objective.metric]
     places = np.flatnonzero(among & np.isfinite(values))
     found: list[Effect] = []
-    for name, axis in table.axes.items():
+    for name, axis in table.axes.items() if places.size else ():
         codes = axis.codes[places]
         order = np.argsort(codes, kind="stable")
         there, starts = np.unique(codes[order], return_index=True)
