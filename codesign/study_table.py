@@ -55,11 +55,11 @@ class StudyTable:
 
     def ok(self) -> Mask:
         """Points with a result."""
-        return self.status == 0
+        return np.equal(self.status, 0)
 
     def of_stage(self, stage: str) -> Mask:
         """Points whose figures come from ``stage``."""
-        return self.stage == (self.stages.index(stage) if stage in self.stages else -1)
+        return np.equal(self.stage, self.stages.index(stage) if stage in self.stages else -1)
 
     def admissible(self, constraints: Sequence[ConstraintSpec], reference: float | None) -> Mask:
         """Points with a result that keeps every constraint; ``reference`` is the teacher's accuracy."""
