@@ -108,9 +108,11 @@ def read_table(ledger: Ledger, metrics: Iterable[str]) -> StudyTable:
     codes = {status: code for code, status in enumerate(STATUSES)}
     for point, status, stage, values, *numbers in ledger.texts(paths):
         points.append(np.array(json.loads(point), dtype=np.int64))
-        statuses.append(np.array([codes[name] for name in json.loads(status)], dtype=np.int8))
-        named = [stage_codes.setdefault(name, len(stage_codes)) for name in json.loads(stage)]
-        stages.append(np.array(named, dtype=np.int8))
+        statuses.append(np.array(list(map(codes.__getitem__, json.loads(status))), dtype=np.int8))
+        named = json.loads(stage)
+        for name in dict.fromkeys(named):
+            stage_codes.setdefault(name, len(stage_codes))
+        stages.append(np.array(list(map(stage_codes.__getitem__, named)), dtype=np.int8))
         axes.add(json.loads(values))
         for column, text in zip(columns, numbers, strict=True):
             column.append(np.array(json.loads(text), dtype=np.float64))
@@ -136,17 +138,22 @@ class _Axes:
         self._chunks: dict[str, list[NDArray[np.int32]]] = {}
         self._n_points: list[int] = []
 
-    def add(self, values: Sequence[Mapping[str, Value]]) -> None:
-        names = dict.fromkeys(name for keys in {tuple(item) for item in values} for name in keys)
-        for name in (*self._levels, *(name for name in names if name not in self._levels)):
+    def add(self, values: Sequence[dict[str, Value]]) -> None:
+        kinds = dict.fromkeys(map(tuple, values))
+        if len(kinds) == 1:
+            # Points of the same axes, as nearly always: columns without a look-up for each value.
+            found = dict(zip(next(iter(kinds)), zip(*map(dict.values, values), strict=True), strict=True))
+        else:
+            names = dict.fromkeys(name for keys in kinds for name in keys)
+            found = {name: tuple(item.get(name) for item in values) for name in names}
+        for name in dict.fromkeys((*self._levels, *found)):
             if name not in self._levels:
                 self._levels[name] = {None: -1}
                 self._chunks[name] = [np.full(n, -1, dtype=np.int32) for n in self._n_points]
-            level = self._levels[name]
-            column = [item.get(name) for item in values]
+            level, column = self._levels[name], found.get(name, (None,) * len(values))
             for value in dict.fromkeys(column):
                 level.setdefault(value, len(level) - 1)
-            self._chunks[name].append(np.array([level[value] for value in column], dtype=np.int32))
+            self._chunks[name].append(np.array(list(map(level.__getitem__, column)), dtype=np.int32))
         self._n_points.append(len(values))
 
     def columns(self, order: NDArray[np.int64]) -> dict[str, AxisColumn]:
