@@ -271,20 +271,32 @@ def explore(
     out: Annotated[Path, typer.Option(help="Folder of the study.")],
     workers: WorkersOption = 1,
     resume: ResumeOption = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler that runs the points; local: start one here."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study, count its points, run nothing.")] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="With --dry-run: print a SLURM script, run nothing.")] = False,
 ) -> int:
     """Run a design-space study: train, map, simulate, and keep every point in a ledger."""
-    from .cli_study import explore_study
+    from .cli_study import explore_study, print_slurm
 
-    return explore_study(study, out, workers=workers, resume=resume, only_plan=dry_run)
+    if slurm:
+        return print_slurm(study, out, workers=workers, only_plan=dry_run)
+    return explore_study(study, out, workers=workers, resume=resume, only_plan=dry_run, scheduler=scheduler)
 
 
 @app.command(short_help="Write the report, table and figures of a study.")
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")]) -> int:
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study.")],
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write every point of the ledger as Parquet.")
+    ] = None,
+) -> int:
     """Write report.html, front.csv and figures/ of a study from its ledger."""
     from .cli_study import report_study
 
-    return report_study(folder)
+    return report_study(folder, parquet=parquet)
 
 
 @app.command(short_help="What every component of an accelerator costs.")

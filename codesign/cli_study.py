@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikeloop.simulator.errors import StudyError
-
 from . import cli_output as output
 
 if TYPE_CHECKING:
@@ -21,7 +19,9 @@ if TYPE_CHECKING:
 _STAGES = {"teacher": "teacher", "students": "students", "points": "design points", "report": "report"}
 
 
-def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan: bool) -> int:
+def explore_study(
+    name: str, out: Path, *, workers: int, resume: bool, only_plan: bool, scheduler: str | None = None
+) -> int:
     """Body of ``spikeloop explore``; returns the exit code.
 
     Raises:
@@ -35,9 +35,9 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
         plan = dry_run(study, workers=workers)
         _say_plan(plan, workers)
         return 0
-    summary = run_with_progress(study, out, workers=workers, resume=resume)
+    summary = run_with_progress(study, out, workers=workers, resume=resume, scheduler=scheduler)
     say_summary(summary)
-    if summary.n_ok and study.stage == "full":
+    if summary.n_ok:
         write_outputs(out)
         output.say(f"report: {out / 'report.html'}")
     if summary.choice is not None:
@@ -55,19 +55,56 @@ def _say_plan(plan: StudyPlan, workers: int) -> None:
     output.emit(f"disk        {plan.disk_MB:.1f} MB (rough)")
 
 
-def report_study(folder: Path) -> int:
+def print_slurm(name: str, out: Path, *, workers: int, only_plan: bool) -> int:
+    """Body of ``spikeloop explore --dry-run --slurm``: the script of a job on stdout; returns the exit code.
+
+    Raises:
+        SpikeloopError: the study is wrong, or ``--dry-run`` is missing.
+    """
+    from spikeloop.simulator.errors import ConfigError
+
+    from .dry_run import dry_run
+    from .slurm import slurm_script
+    from .study import load_study
+
+    if not only_plan:
+        raise ConfigError("--slurm: prints a script and runs nothing; give --dry-run with it")
+    plan = dry_run(load_study(name), workers=workers)
+    output.say(f"{plan.n_evaluations} evaluations, about {plan.estimated_s:.0f} s with {workers} workers (rough)")
+    output.emit(slurm_script(name, out, workers=workers).rstrip())
+    return 0
+
+
+def report_study(folder: Path, *, parquet: Path | None = None) -> int:
     """Body of ``spikeloop report``; returns the exit code.
 
     Raises:
-        StudyError: the folder holds no study.
+        StudyError: the folder holds no study, or the Parquet file cannot be written.
     """
+    if parquet is not None:
+        _write_parquet(folder, parquet)
     results = write_outputs(folder)
-    output.say(f"{len(results.points)} designs, {len(results.front)} on the front; pick: {results.pick_reason}")
+    view = results.view
+    assert view is not None  # read_results makes one
+    output.say(f"{view.n_ok} designs, {len(view.front)} on the front; pick: {results.pick_reason}")
     output.emit(str(folder / "report.html"))
     return 0
 
 
-def run_with_progress(study: StudyConfig, out: Path, *, workers: int, resume: bool) -> StudySummary:
+def _write_parquet(folder: Path, path: Path) -> None:
+    from .ledger import open_ledger
+    from .parquet import write_parquet
+    from .study import read_study_folder
+
+    read_study_folder(folder)
+    with open_ledger(folder / "ledger.sqlite") as ledger, ledger.snapshot():
+        n = write_parquet(path, ledger)
+    output.say(f"{n} points in {path}")
+
+
+def run_with_progress(
+    study: StudyConfig, out: Path, *, workers: int, resume: bool, scheduler: str | None = None
+) -> StudySummary:
     """Run a study with a progress display on stderr.
 
     Raises:
@@ -76,7 +113,7 @@ def run_with_progress(study: StudyConfig, out: Path, *, workers: int, resume: bo
     from .explore import run_study
 
     with progress_display() as show:
-        return run_study(study, out, workers=workers, resume=resume, progress=show)
+        return run_study(study, out, workers=workers, resume=resume, progress=show, scheduler=scheduler)
 
 
 def write_outputs(folder: Path) -> StudyResults:
@@ -87,23 +124,17 @@ def write_outputs(folder: Path) -> StudyResults:
     Raises:
         StudyError: the folder holds no study, or its ledger is damaged.
     """
-    from .constraints import admissible, reference_accuracy
     from .figures import draw_figures
-    from .ledger import open_ledger
-    from .pareto import front, write_front_csv
+    from .pareto import write_front_csv
     from .report import write_report
     from .results import read_results
-    from .study import read_study_folder
 
-    study = read_study_folder(folder)
-    if study.stage != "full":
-        raise StudyError(f"{folder}: stage: {study.stage} has no report; its designs are in front.csv and the ledger")
     results = read_results(folder)
-    with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows = admissible(ledger.rows(), study.constraints, reference_accuracy(ledger.stages()))
-    write_front_csv(folder / "front.csv", front(rows, study.objective_list()))
-    write_pick(folder, results)
-    draw_figures(results, folder / "figures")
+    assert results.view is not None  # read_results makes one
+    write_front_csv(folder / "front.csv", results.view.front_rows)
+    if results.points:
+        write_pick(folder, results)
+        draw_figures(results, folder / "figures")
     write_report(folder / "report.html", results)
     return results
 

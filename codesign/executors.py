@@ -17,7 +17,8 @@ from typing import Any, Protocol
 #: A point that was running this often when its worker died is recorded as failed.
 MAX_TRIES = 3
 _POLL_S = 0.2
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+#: What holds a worker to one thread.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,8 +161,16 @@ class PoolExecutor:
         )
 
 
-def make_executor(workers: int) -> Executor:
-    """Executor for a number of workers: 1 runs in this process, more in a pool."""
+def make_executor(workers: int, scheduler: str | None = None) -> Executor:
+    """Executor for a number of workers: 1 runs in this process, more in a pool; or on a Dask ``scheduler``.
+
+    Raises:
+        StudyError: no scheduler answers.
+    """
+    if scheduler is not None:
+        from .dask_executor import DaskExecutor
+
+        return DaskExecutor(scheduler, workers)
     return InlineExecutor() if workers == 1 else PoolExecutor(workers)
 
 
@@ -241,7 +250,7 @@ def _run(work: Callable[[tuple[Any, ...]], Sequence[Any]], items: tuple[Any, ...
 def _start_worker() -> None:
     """One thread a worker, Ctrl-C is the driver's business, and no worker outlives its driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in _THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = "1"
     threading.Thread(target=_die_with_parent, daemon=True).start()
 

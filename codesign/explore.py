@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopError, StudyError
 
-from .constraints import admissible, reference_accuracy
+from .constraints import reference_accuracy
+from .dask_executor import check_scheduler
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
-from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
-from .ledger import Ledger, Row, StageRow, Status, unpack_bits, utc_now
-from .pareto import Choice, Objective, front, hypervolume, knee, reference_point, write_front_csv
+from .folder import CACHE_FOLDER, FRONT_FILE, check_folder, open_folder
+from .ledger import Ledger, Row, StageRow, unpack_bits, utc_now
+from .pareto import Choice, knee, volume_of, worst_values, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
 from .provenance import versions
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
 from .study import StudyConfig, resolve_study
+from .study_table import Mask, StudyTable
+from .study_view import BALANCE, main_stage, study_table
 
 #: Designs that one task evaluates; fixed, so that the work is cut alike for any number of workers.
 BATCH = 4
@@ -68,36 +72,48 @@ def run_study(
     resume: bool = False,
     progress: Progress | None = None,
     stages: Stages | None = None,
+    scheduler: str | None = None,
 ) -> StudySummary:
     """Run a study into the folder ``out``: ``study.yaml``, ``ledger.sqlite``, ``front.csv``, ``cache/``.
 
-    ``workers=1`` runs in this process, more in a pool of that many processes; the outputs are the same.
+    ``workers=1`` runs in this process, more in a pool of that many processes, ``scheduler`` on the workers of a Dask
+    scheduler; the outputs are the same.
     Ctrl-C once finishes the running points and saves (``interrupted``); twice raises KeyboardInterrupt.
     ``stages`` replaces the training and the simulation, for tests.
 
     Raises:
         ConfigError: the study is wrong; nothing is written.
-        StudyError: the folder holds another study, or this one and ``resume`` is False; nothing is written.
+        StudyError: the folder holds another study, or this one and ``resume`` is False; or no scheduler answers;
+            nothing is written.
         SimulationError: the teacher could not be trained.
     """
     start = time.perf_counter()
     study, work = resolve_study(study), stages or real_stages()
+    if scheduler is not None:
+        check_scheduler(scheduler)
     if study.stage == "analytic" or not study.search.tries_all:
         from .search import run_search
 
-        return run_search(study, out, workers=workers, resume=resume, progress=progress or _silent, stages=work)
+        return run_search(
+            study,
+            out,
+            workers=workers,
+            resume=resume,
+            progress=progress or _silent,
+            stages=work,
+            scheduler=scheduler,
+        )
     plan = make_plan(study)
     _check_any_feasible(plan)
     work.check(plan.study)
-    with open_folder(plan.study, out, resume=resume) as ledger:
+    check_folder(plan.study, out, resume=resume)
+    # Before the folder is made: without a scheduler nothing is written.
+    executor = make_executor(workers, scheduler)
+    with closing(executor), open_folder(plan.study, out, resume=resume) as ledger:
         run = StudyRun(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
         with catch_interrupts() as interrupts:
             if run.missing:
-                executor = make_executor(workers)
-                try:
-                    run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
-                finally:
-                    executor.close()
+                run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
         n_missing = len(run.missing)
         return finish(plan.study, ledger, out, n_missing=n_missing, n_resumed=run.n_resumed, start=start)
 
@@ -272,45 +288,43 @@ def finish(
     study: StudyConfig, ledger: Ledger, out: Path, *, n_missing: int, n_resumed: int, start: float
 ) -> StudySummary:
     """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``."""
-    rows = ledger.rows()
-    candidates = admissible(rows, study.constraints, reference_accuracy(ledger.stages()))
-    best = front(candidates, study.objective_list())
-    write_front_csv(out / FRONT_FILE, best)
-    volume, reference = _volume(study, ledger, candidates, best, is_whole=n_missing == 0)
-
-    def count(*statuses: Status) -> int:
-        return sum(1 for row in rows if row.status in statuses)
-
-    accuracy_and_cost = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
+    # Columns, not rows: a million rows in memory would be some gigabytes.
+    table = study_table(ledger, study)
+    kept = table.admissible(study.constraints, reference_accuracy(ledger.stages()))
+    mine = kept & table.of_stage(main_stage(table))
+    best = table.front(mine, study.objective_list())
+    write_front_csv(out / FRONT_FILE, ledger.rows_at(table.point[best]))
+    volume, reference = _volume(study, ledger, table, mine, is_whole=n_missing == 0)
     return StudySummary(
-        n_ok=count("ok"),
-        n_infeasible=count("infeasible"),
-        n_failed=count("failed", "timeout"),
+        n_ok=table.count("ok"),
+        n_infeasible=table.count("infeasible"),
+        n_failed=table.count("failed", "timeout"),
         n_missing=n_missing,
         n_resumed=n_resumed,
         interrupted=n_missing > 0,
-        choice=knee(front(candidates, accuracy_and_cost)),
+        choice=knee(ledger.rows_at(table.point[table.front(mine, BALANCE)])),
         wall_s=time.perf_counter() - start,
-        n_admissible=len(candidates),
-        n_front=len(best),
+        n_admissible=int(kept.sum()),
+        n_front=int(best.sum()),
         hypervolume=volume,
         reference_point=reference,
     )
 
 
 def _volume(
-    study: StudyConfig, ledger: Ledger, candidates: Sequence[Row], best: Sequence[Row], *, is_whole: bool
+    study: StudyConfig, ledger: Ledger, table: StudyTable, kept: Mask, *, is_whole: bool
 ) -> tuple[float | None, tuple[float, ...] | None]:
     """Hypervolume of the front and its reference point: given, or the worst values, stored when the study is done."""
     objectives = study.objective_list()
     reference = study.reference_point or ledger.meta().get("reference_point")
     if reference is None and is_whole:
-        reference = reference_point(candidates, objectives)
+        reference = worst_values(table.complete(kept, objectives), objectives)
         if reference is not None:
             reference = ledger.keep_note("reference_point", list(reference))
     if reference is None:
         return None, None
-    return hypervolume(best, objectives, reference), tuple(float(value) for value in reference)
+    values = table.complete(table.front(kept, objectives), objectives)
+    return volume_of(values, objectives, reference), tuple(float(value) for value in reference)
 
 
 def _batches(jobs: Sequence[PointJob]) -> Iterator[tuple[PointJob, ...]]:

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +150,13 @@ class Ledger:
             read = _Reader()
             return tuple(_row(record, read) for record in cursor)
 
+    def stream(self) -> Iterator[Row]:
+        """Every finished point in the order of the index, one after the other."""
+        with _damage_named(self.path):
+            read = _Reader()
+            for record in self._connection.execute(f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point"):
+                yield _row(record, read)
+
     def find(self, keys: Iterable[str]) -> dict[str, Row]:
         """Finished points by key; keys that are not there are left out."""
         query = f"SELECT {_POINT_COLUMNS} FROM points WHERE key = ?"
@@ -157,6 +164,54 @@ class Ledger:
             records = (self._connection.execute(query, (key,)).fetchone() for key in dict.fromkeys(keys))
             read = _Reader()
             return {record[0]: _row(record, read) for record in records if record is not None}
+
+    def rows_at(self, points: Iterable[int]) -> tuple[Row, ...]:
+        """Finished points by number, in the order of ``points``; numbers that are not there are left out."""
+        query = f"SELECT {_POINT_COLUMNS} FROM points WHERE point = ?"
+        with _damage_named(self.path):
+            records = (self._connection.execute(query, (int(point),)).fetchone() for point in points)
+            read = _Reader()
+            return tuple(_row(record, read) for record in records if record is not None)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside shows the ledger of one moment, also while a run writes it."""
+        with _damage_named(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
+    def reasons(self) -> tuple[tuple[Status, str, int, int], ...]:
+        """(status, reason, number of points, first point) of what has no result, the most frequent first."""
+        query = (
+            "SELECT status, reason, count(*), min(point) FROM points WHERE status != 'ok' "
+            "GROUP BY status, reason ORDER BY count(*) DESC, min(point)"
+        )
+        with _damage_named(self.path):
+            return tuple(self._connection.execute(query).fetchall())
+
+    def texts(self, paths: Sequence[str], chunk: int = 20_000) -> Iterator[tuple[str, ...]]:
+        """JSON lists of point, status, stage, axes and of each of ``paths`` into the metrics, ``chunk`` points a time.
+
+        SQLite cuts the numbers out of their records as they are written, many times faster than Python reads whole
+        records; what is not there is NaN.
+        """
+        if sqlite3.sqlite_version_info < (3, 38):
+            raise StudyError(f"SQLite {sqlite3.sqlite_version} is too old for this; it needs 3.38 or newer")
+        parts = [f"group_concat(coalesce(metrics -> '$.{path}', 'NaN'))" for path in paths]
+        query = (
+            "SELECT group_concat(point), group_concat('\"' || status || '\"'), "
+            "group_concat(coalesce(config -> '$.stage', '\"full\"')), group_concat(axes)"
+            f"{''.join(f', {part}' for part in parts)} FROM points WHERE point >= ? AND point < ?"
+        )
+        with _damage_named(self.path):
+            first, last = self._connection.execute("SELECT min(point), max(point) FROM points").fetchone()
+            for start in range(first or 0, -1 if last is None else last + 1, chunk):
+                lists = self._connection.execute(query, (start, start + chunk)).fetchone()
+                if lists[0] is not None:
+                    yield tuple(f"[{text}]" for text in lists)
 
     def keys(self) -> frozenset[str]:
         """Keys of every finished point."""

@@ -78,35 +78,48 @@ def front(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[Row, ..
         raise StudyError(f"front: rows of the stages {' and '.join(mixed)}; one front shows one stage, choose the rows")
     if not candidates:
         return ()
+    keep = nondominated(_matrix(candidates, objectives), objectives)
+    return tuple(row for row, kept in zip(candidates, keep, strict=True) if kept)
+
+
+def nondominated(values: NDArray[np.float64], objectives: Sequence[Objective]) -> NDArray[np.bool_]:
+    """(n,) which rows of ``values`` (n, n_objectives) no other row beats in every objective; equal ones all stay."""
     import moocore
 
-    keep = moocore.is_nondominated(
-        _matrix(candidates, objectives), maximise=[item.goal == "max" for item in objectives], keep_weakly=True
-    )
-    return tuple(row for row, kept in zip(candidates, keep, strict=True) if kept)
+    keep = moocore.is_nondominated(values, maximise=[item.goal == "max" for item in objectives], keep_weakly=True)
+    return np.asarray(keep, dtype=np.bool_)
+
+
+def volume_of(values: NDArray[np.float64], objectives: Sequence[Objective], reference: Sequence[float]) -> float:
+    """Volume dominated by ``values`` (n, n_objectives) up to ``reference``; 0 without rows."""
+    if not len(values):
+        return 0.0
+    import moocore
+
+    maximise = [item.goal == "max" for item in objectives]
+    return float(moocore.hypervolume(values, ref=list(reference), maximise=maximise))
+
+
+def worst_values(values: NDArray[np.float64], objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Worst value of each objective in ``values`` (n, n_objectives); None without rows."""
+    if not len(values):
+        return None
+    worst = [
+        column.min() if item.goal == "max" else column.max() for item, column in zip(objectives, values.T, strict=True)
+    ]
+    return tuple(float(value) for value in worst)
 
 
 def hypervolume(rows: Sequence[Row], objectives: Sequence[Objective], reference: Sequence[float]) -> float:
     """Volume dominated by ``rows`` up to ``reference``, in the units of the objectives; 0 without rows."""
     candidates = _complete(rows, objectives)
-    if not candidates:
-        return 0.0
-    import moocore
-
-    maximise = [item.goal == "max" for item in objectives]
-    return float(moocore.hypervolume(_matrix(candidates, objectives), ref=list(reference), maximise=maximise))
+    return volume_of(_matrix(candidates, objectives), objectives, reference) if candidates else 0.0
 
 
 def reference_point(rows: Sequence[Row], objectives: Sequence[Objective]) -> tuple[float, ...] | None:
     """Worst value of each objective among ``rows``: stored once, so that hypervolumes stay comparable."""
     candidates = _complete(rows, objectives)
-    if not candidates:
-        return None
-    matrix = _matrix(candidates, objectives)
-    worst = [
-        column.min() if item.goal == "max" else column.max() for item, column in zip(objectives, matrix.T, strict=True)
-    ]
-    return tuple(float(value) for value in worst)
+    return worst_values(_matrix(candidates, objectives), objectives) if candidates else None
 
 
 def knee(front_rows: Sequence[Row]) -> Choice | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,23 @@ from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
 from .report_plots import interval_text, percent_text, report_plots
-from .report_style import SORT_SCRIPT, STYLE
+from .report_sections import explorer, points_without_result
+from .report_table import metric_label, page_table, shown_value
 from .results import DesignPoint, StudyResults
+from .study_view import StudyView
 
 #: The page may run its own script and nothing else: no request leaves the browser.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
 
-Column = tuple[str, Callable[[DesignPoint], str]]
+_EFFECTS_NOTE = (
+    '<p class="note">One objective over all designs with a result that have this value of an axis, whatever their '
+    "other values: the dot is the mean, the bar reaches from the 10th to the 90th percentile, n counts the designs. A "
+    "sampler visits good regions more often: its designs are not a fair sample of the space.</p>"
+)
 
-#: Rows of the table of points without a result; a study can have thousands.
-_FAILURES_SHOWN = 200
+Column = tuple[str, Callable[[DesignPoint], str]]
 
 _COLUMNS: tuple[Column, ...] = (
     ("design", lambda p: p.name),
@@ -63,13 +69,13 @@ def render_report(results: StudyResults) -> str:
     body = [
         f"<h1>Study: {escape(results.name)}</h1>",
         _headline(results),
+        explorer(results.view) if results.view is not None else "",
         _plot_section(plots, results),
-        _section(f"Designs of the front ({len(results.front)})", _front_table(results)),
-        _section("Hardware of the picked design", _picked_tables(results)),
-        _section("Trained networks", _training_table(results)),
-        _section(f"All designs ({len(results.points)})", _design_table(results.points, picked=results.picked)),
-        _failures(results),
-        _section("Assumptions and sources", _assumptions(results)),
+        _section(f"Designs of the front ({len(results.front)})", _front_table(results)) if results.front else "",
+        _section("Hardware of the picked design", _picked_tables(results)) if results.points else "",
+        _section("Trained networks", _training_table(results)) if results.points else "",
+        points_without_result(results.view),
+        _section("Assumptions and sources", _assumptions(results)) if results.points else "",
         _section("Run record", _record(results)),
     ]
     return "\n".join(
@@ -78,26 +84,25 @@ def render_report(results: StudyResults) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style>",
+            f"<title>{escape(title)}</title><style>{_shipped('report.css')}</style>",
             f"<script>{get_plotlyjs()}</script></head><body><main>",
-            *body,
+            *(part for part in body if part),
             "</main>",
-            f"<script>{_plot_script(plots)}{SORT_SCRIPT}</script></body></html>",
+            f"<script>{_data_script(plots, results)}{_shipped('report.js')}</script></body></html>",
             "",
         ]
     )
 
 
-def _plot_script(plots: Mapping[str, Any]) -> str:
-    # "</script>" inside a JSON text would end the script: the escaped slash is the same text to JSON.
-    text = json.dumps(plots, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
-    return (
-        f"const plots = {text};\n"
-        "for (const [name, plot] of Object.entries(plots)) {\n"
-        "  const config = {displaylogo: false, responsive: true, displayModeBar: name === 'edap' ? 'hover' : false};\n"
-        "  Plotly.newPlot('plot-' + name, plot.data, plot.layout, config);\n"
-        "}\n"
-    )
+def _shipped(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _data_script(plots: Mapping[str, Any], results: StudyResults) -> str:
+    view = page_table(results.view) if results.view is not None else None
+    # "</script>" inside a JSON text would end the script: the escaped sign is the same text to JSON.
+    text = json.dumps({"plots": plots, "view": view}, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
+    return f"const report = {text};\n"
 
 
 def _headline(results: StudyResults) -> str:
@@ -129,12 +134,32 @@ def _headline(results: StudyResults) -> str:
 
 def _plot_section(plots: Mapping[str, Any], results: StudyResults) -> str:
     divs = {name: f'<div class="plot" id="plot-{name}"></div>' for name in plots}
-    wide = divs.pop("edap", "<p>This study ran without data, so no design has an accuracy.</p>")
-    tree = divs.pop("tree", "")
+    effects = "".join(divs.pop(name) for name in tuple(divs) if name.startswith("effect_"))
+    volume, tree = divs.pop("volume", ""), divs.pop("tree", "")
     front = "".join(divs.pop(name) for name in ("front_energy", "front_area") if name in divs)
+    parts = []
+    if effects:
+        parts.append(_section("What each axis does", f'{_EFFECTS_NOTE}<div class="grid">{effects}</div>'))
+    if volume and results.view is not None:
+        parts.append(_section("How the front grew", _volume_note(results.view) + volume))
+    if results.picked is not None:
+        pictures = f'{tree}<div class="grid">{"".join(divs.values())}</div>{_weak_box(results)}'
+        parts.append(_section("Where the picked design spends", pictures))
+    if front:
+        parts.append(_section("Where the designs of the front spend", f'<div class="grid">{front}</div>'))
+    return "".join(parts)
+
+
+def _volume_note(view: StudyView) -> str:
+    names = ", ".join(metric_label(item.metric) for item in view.objectives)
+    point = ", ".join(
+        f"{shown_value(item.metric, value):.4g}"
+        for item, value in zip(view.objectives, view.reference_point or (), strict=True)
+    )
+    whose = "of the study" if view.is_whole else "the worst values so far: the study is not finished"
     return (
-        f'{wide}<h2>Where the picked design spends</h2>{tree}<div class="grid">{"".join(divs.values())}</div>'
-        f'{_weak_box(results)}<h2>Where the designs of the front spend</h2><div class="grid">{front}</div>'
+        f'<p class="note">Hypervolume of the front of the first n points, in the order of their numbers, in plain '
+        f"units of {escape(names)}. Reference point ({escape(whose)}): {escape(point)}.</p>"
     )
 
 
@@ -161,7 +186,7 @@ def _design_table(points: Iterable[DesignPoint], *, picked: DesignPoint | None) 
         for cells, marked in rows
     )
     return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="scroll"><table class="designs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
@@ -189,16 +214,6 @@ def _training_table(results: StudyResults) -> str:
     ]
     note = "<p>Accuracy of the network itself, before crossbars and ADCs; bits of the teacher are full precision.</p>"
     return note + _table(header, rows)
-
-
-def _failures(results: StudyResults) -> str:
-    if not results.failures:
-        return ""
-    shown = results.failures[:_FAILURES_SHOWN]
-    rest = len(results.failures) - len(shown)
-    more = f"<p>and {rest} more; the ledger holds them all</p>" if rest else ""
-    title = f"Points without a result ({len(results.failures)})"
-    return _section(title, _table(("design", "reason"), shown) + more)
 
 
 def _assumptions(results: StudyResults) -> str:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
-
-from spikeloop.simulator.units import format_si
 
 from .figure_tables import (
     COMPONENT_COLOURS,
     OTHER_COLOUR,
     BarTable,
-    CurvePoint,
     TreeMap,
     breakdown_table,
     component_colour,
-    edap_table,
-    interval_note,
     latency_table,
     layer_table,
-    log_ticks,
     tree_table,
 )
-from .figures import GREY, PALETTE, bar_points
-from .results import DesignPoint, StudyResults
+from .figures import PALETTE, bar_points
+from .report_effects import plot_layout, view_plots
+from .results import StudyResults
 
 
 def report_plots(results: StudyResults) -> dict[str, dict[str, Any]]:
     """Plotly figures of the report by name, as plain data; every text in them is escaped for HTML."""
     plots: dict[str, dict[str, Any]] = {}
-    if any(p.accuracy is not None for p in results.points):
-        plots["edap"] = _edap_plot(results)
+    if results.view is not None:
+        plots |= view_plots(results.view)
     picked = results.picked
     if picked is not None:
         if picked.cells:
@@ -46,77 +41,8 @@ def report_plots(results: StudyResults) -> dict[str, dict[str, Any]]:
     return plots
 
 
-def _edap_plot(results: StudyResults) -> dict[str, Any]:
-    table = edap_table(results)
-    hover = {point.name: _hover(point) for point in results.points}
-    right = max((p.x for p in (*table.dominated, *table.front)), default=1.0)
-    steps = [*table.steps, (right, table.steps[-1][1])] if table.steps else []
-    traces = [
-        _scatter("dominated design", table.dominated, hover, {"color": GREY, "size": 6}),
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [x for x, _ in steps],
-            "y": [y for _, y in steps],
-            "line": {"shape": "hv", "color": PALETTE[0], "width": 2},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        },
-        _scatter("Pareto front", table.front, hover, {"color": PALETTE[0], "size": 9}),
-    ]
-    if table.picked is not None:
-        star = {"color": PALETTE[5], "size": 17, "symbol": "star", "line": {"color": "black", "width": 1}}
-        traces.append(_scatter("picked design", [table.picked], hover, star))
-    layout = _layout(f"Accuracy on simulated hardware against EDAP ({interval_note(results)})", height=520)
-    ticks = log_ticks([p.x for p in (*table.dominated, *table.front)])
-    layout["xaxis"] = {
-        "type": "log",
-        "title": {"text": "EDAP of one inference (J s mm², log scale); smaller is better"},
-        "tickvals": [tick.value for tick in ticks],
-        "ticktext": [f"{tick.digit}×10<sup>{tick.exponent}</sup>" for tick in ticks],
-    }
-    layout["yaxis"] = {"title": {"text": "accuracy (%)"}}
-    layout["legend"] = {"orientation": "h", "y": 1.06, "x": 1, "xanchor": "right"}
-    return {"data": traces, "layout": layout}
-
-
-def _scatter(
-    name: str, points: Sequence[CurvePoint], hover: Mapping[str, str], marker: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [p.x for p in points],
-        "y": [p.y for p in points],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [p.high - p.y for p in points],
-            "arrayminus": [p.y - p.low for p in points],
-            "thickness": 1,
-            "width": 2,
-        },
-        "marker": marker,
-        "text": [hover[p.label] for p in points],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-
-
-def _hover(point: DesignPoint) -> str:
-    lines = [
-        f"<b>{escape(point.name)}</b>",
-        f"accuracy {percent_text(point.accuracy)} % ({interval_text(point.ci95)} %, n = {point.n})",
-        f"energy {format_si(point.energy_fJ, 'fJ')}, latency {format_si(point.latency_ns, 'ns')}, "
-        f"area {format_si(point.area_um2, 'um2')}",
-        f"EDAP {point.edap_J_s_mm2:.4g} J s mm²",
-        *(f"{escape(str(key))} = {escape(str(value))}" for key, value in point.settings.items()),
-    ]
-    return "<br>".join(lines)
-
-
 def _bars(title: str, names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
-    layout = _layout(title, height=110 + 30 * len(names))
+    layout = plot_layout(title, height=110 + 30 * len(names))
     layout["yaxis"] = {"autorange": "reversed", "automargin": True}
     layout["xaxis"] = {"rangemode": "tozero"}
     trace = {
@@ -136,7 +62,7 @@ def _stacks(title: str, table: BarTable) -> dict[str, Any]:
     """Stacked horizontal bars; a component has the same colour in every plot."""
     # Room for the bars, the axis, and a legend of two columns below it; ``y`` of the legend is in heights of the plot.
     bars, legend = 15 + 26 * len(table.bars), 20 * ((len(table.parts) + 1) // 2)
-    layout = _layout(title, height=60 + bars + 45 + legend)
+    layout = plot_layout(title, height=60 + bars + 45 + legend)
     layout["margin"] = {**layout["margin"], "b": 45 + legend}
     layout["barmode"] = "stack"
     layout["yaxis"] = {"autorange": "reversed", "automargin": True, "tickfont": {"size": 12}}
@@ -192,7 +118,7 @@ def _treemap(title: str, table: TreeMap) -> dict[str, Any]:
         "tiling": {"packing": "squarify"},
         "pathbar": {"visible": False},
     }
-    layout = _layout(f"{title}: {table.total:.4g} in all", height=460)
+    layout = plot_layout(f"{title}: {table.total:.4g} in all", height=460)
     layout["margin"] = {"l": 8, "r": 8, "t": 50, "b": 8}
     return {"data": [trace], "layout": layout}
 
@@ -201,17 +127,6 @@ def _shared(name: str, value: float, table: TreeMap) -> str:
     """Name with its share of the whole, where that is not next to nothing."""
     share = 100 * value / (table.total or 1.0)
     return f"{name} {share:.0f} %" if share >= 1 else name
-
-
-def _layout(title: str, *, height: int) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 16}, "x": 0.01, "xanchor": "left"},
-        "height": height,
-        "margin": {"l": 70, "r": 20, "t": 60, "b": 55},
-        "template": "none",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-        "hoverlabel": {"align": "left"},
-    }
 
 
 def percent_text(value: float | None) -> str:

@@ -12,6 +12,7 @@ from spikeloop.simulator.errors import StudyError
 
 if TYPE_CHECKING:
     from .ledger import Row, StageRow
+    from .study_view import StudyView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +103,8 @@ class StudyResults:
 
     Attributes:
         pick_reason: the sentence that says which design to build and why.
-        failures: (design name, reason) of points without a result.
+        points: every design that was trained and simulated; empty in ``stage: analytic``.
+        view: what the page shows of the whole ledger; None for results made without one.
         hardware: resolved hardware of the picked design, ready for YAML.
         study: the resolved study, ready for YAML.
         record: run record: hashes, seeds, versions, commit; taken from the ledger alone.
@@ -114,7 +116,7 @@ class StudyResults:
     study_hash: str
     points: tuple[DesignPoint, ...]
     pick_reason: str
-    failures: tuple[tuple[str, str], ...] = ()
+    view: StudyView | None = None
     trainings: tuple[TrainingRow, ...] = ()
     hardware: Mapping[str, Any] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
@@ -171,44 +173,47 @@ def read_results(folder: Path) -> StudyResults:
     Raises:
         StudyError: the folder holds no study or its ledger is damaged.
     """
-    from .constraints import admissible, reference_accuracy
     from .ledger import open_ledger
-    from .pareto import Objective, front, knee
     from .study import read_study_folder
+    from .study_view import read_view
 
     study = read_study_folder(folder)
-    with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows, stages, meta = ledger.rows(), ledger.stages(), ledger.meta()
-    good = [row for row in rows if row.status == "ok"]
+    with open_ledger(folder / "ledger.sqlite") as ledger, ledger.snapshot():
+        view, stages, meta = read_view(ledger, study), ledger.stages(), ledger.meta()
+        # Only rows with their whole hardware and all its parts are designs of the figures.
+        rows = ledger.rows() if view.stage == "full" else ()
+    good = [row for row in rows if row.status == "ok" and row.stage == view.stage]
     _check_whole(good, folder)
-    candidates = admissible(rows, study.constraints, reference_accuracy(stages))
-    best = front(candidates, study.objective_list())
-    # The pick weighs accuracy against EDAP, whatever the study's own objectives are.
-    balance = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
-    choice = knee(front(candidates, balance))
-    on_front = {row.key for row in best}
-    picked = choice.row if choice is not None else None
+    picked = view.choice.row if view.choice is not None else None
     return StudyResults(
         name=study.name,
         study_hash=str(meta["study_hash"]),
         points=tuple(
-            _point(row, on_front=row.key in on_front, picked=picked is not None and row.key == picked.key)
+            _point(row, on_front=row.index in view.front, picked=picked is not None and row.key == picked.key)
             for row in good
         ),
-        pick_reason=choice.reason if choice is not None else "no design has a result yet",
-        failures=tuple((_label(row), f"{row.status}: {row.reason}") for row in rows if row.status != "ok"),
+        view=view,
+        pick_reason=view.choice.reason if view.choice is not None else _no_pick(view),
         trainings=_trainings(stages),
-        hardware=picked.config["hardware"] if picked is not None else {},
+        hardware=picked.config.get("hardware", {}) if picked is not None else {},
         study=study.resolved(),
         record={
             "study_hash": meta["study_hash"],
             "model_version": meta["model_version"],
             "seeds": study.seeds.resolved(),
-            "versions": _versions(good),
+            "versions": _versions(good or view.rows),
         },
         sources=tuple(sorted({key for row in good for key in row.metrics.get("sources", ())})),
         warnings=tuple(picked.metrics.get("warnings", ())) if picked is not None else (),
     )
+
+
+def _no_pick(view: StudyView) -> str:
+    if not view.n_ok:
+        return "no design has a result yet"
+    if not view.n_admissible:
+        return "no design keeps every constraint"
+    return "no design is picked: accuracy is part of the choice, and no design has one"
 
 
 def _check_whole(rows: Sequence[Row], folder: Path) -> None:
@@ -238,7 +243,7 @@ def _point(row: Row, *, on_front: bool, picked: bool) -> DesignPoint:
     hardware = HardwareConfig.model_validate(row.config["hardware"])
     accuracy = metrics["accuracy"]
     return DesignPoint(
-        name=_label(row),
+        name=design_label(row),
         settings=dict(row.values),
         network=_network_name(row),
         network_hash=row.versions.get("network", ""),
@@ -266,9 +271,9 @@ def _point(row: Row, *, on_front: bool, picked: bool) -> DesignPoint:
     )
 
 
-def _label(row: Row) -> str:
+def design_label(row: Row) -> str:
     """Short name of a design: its precisions and crossbar, then every other axis of the study."""
-    if row.status != "ok":
+    if row.status != "ok" or "hardware" not in row.config:
         return ", ".join(f"{key}={value}" for key, value in row.values.items())
     hardware = HardwareConfig.model_validate(row.config["hardware"])
     weight = _bits(row.values, "weight_bits", row.config.get("student"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from .analytic_stage import TASK_POINTS, AnalyticJob, AnalyticKeys, AnalyticResu
 from .constraints import reference_accuracy
 from .executors import MAX_TRIES, Executor, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .explore import Progress, ProgressEvent, StudyRun, StudySummary, finish
-from .folder import CACHE_FOLDER, open_folder
+from .folder import CACHE_FOLDER, check_folder, open_folder
 from .ledger import Ledger, Row
 from .pareto import value_of
 from .plan import Plan, PlannedStudent, PointPlanner, technology_hash_of
@@ -42,7 +43,14 @@ class Evaluator(Protocol):
 
 
 def run_search(
-    study: StudyConfig, out: Path, *, workers: int, resume: bool, progress: Progress, stages: Stages
+    study: StudyConfig,
+    out: Path,
+    *,
+    workers: int,
+    resume: bool,
+    progress: Progress,
+    stages: Stages,
+    scheduler: str | None = None,
 ) -> StudySummary:
     """Run a resolved study that is analytic or has a sampler; as ``run_study`` otherwise.
 
@@ -57,15 +65,19 @@ def run_search(
     network = check_analytic(study) if study.stage == "analytic" else None
     if network is None:
         stages.check(study)
-    with open_folder(study, out, resume=resume) as ledger, catch_interrupts() as interrupts:
-        n_there, executor = len(ledger.keys()), make_executor(workers)
-        try:
-            work = _evaluator(study, space, network, ledger, out, executor, stages)
-            _check_keys(ledger, work)
-            loop = _sweep if study.search.tries_all else _search
-            n_missing = loop(study, space, ledger, work, progress, interrupts.stopped)
-        finally:
-            executor.close()
+    check_folder(study, out, resume=resume)
+    # Before the folder is made: without a scheduler nothing is written.
+    executor = make_executor(workers, scheduler)
+    with (
+        closing(executor),
+        open_folder(study, out, resume=resume) as ledger,
+        catch_interrupts() as interrupts,
+    ):
+        n_there = len(ledger.keys())
+        work = _evaluator(study, space, network, ledger, out, executor, stages)
+        _check_keys(ledger, work)
+        loop = _sweep if study.search.tries_all else _search
+        n_missing = loop(study, space, ledger, work, progress, interrupts.stopped)
         return finish(study, ledger, out, n_missing=n_missing, n_resumed=n_there, start=start)
 
 

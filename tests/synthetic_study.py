@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
+from spikeloop.codesign.ledger import Row, Status
+from spikeloop.codesign.pareto import Choice
 from spikeloop.codesign.results import DesignPoint, StudyResults, TrainingRow, cells_of, shares_of
+from spikeloop.codesign.study_view import BALANCE, StudyView
 
 _LAYERS = ("conv1", "conv2", "conv3", "classifier", "shared")
 _COMPONENTS = {
@@ -113,6 +117,44 @@ def synthetic_point(weight: int, membrane: int, rows: int, adc: int, *, with_acc
     )
 
 
+def synthetic_view(points: Sequence[DesignPoint], reasons: tuple[tuple[Status, str, int, int], ...] = ()) -> StudyView:
+    """The view of a ledger that holds these designs."""
+    rows = tuple(
+        Row(
+            index=index,
+            key=f"{index:064x}",
+            status="ok",
+            reason="",
+            values=point.settings,
+            config={},
+            metrics=point.metrics,
+            correct=None,
+            seeds={},
+            versions={},
+            wall_s=0.0,
+            cpu_s=0.0,
+            tries=1,
+            created_at="2026-01-01T00:00:00.000+00:00",
+        )
+        for index, point in enumerate(points)
+    )
+    picked = next((row for row, point in zip(rows, points, strict=True) if point.picked), None)
+    n = len(rows)
+    return StudyView(
+        rows=rows,
+        front=frozenset(row.index for row, point in zip(rows, points, strict=True) if point.on_front),
+        front_rows=tuple(row for row, point in zip(rows, points, strict=True) if point.on_front),
+        stage="full",
+        stages=("full",),
+        objectives=BALANCE,
+        choice=None if picked is None else Choice(row=picked, knee=picked, reason=""),
+        n_points=n,
+        n_ok=n,
+        n_admissible=n,
+        reasons=reasons,
+    )
+
+
 def synthetic_study(*, with_accuracy: bool = True) -> StudyResults:
     points = [
         synthetic_point(w, m, r, a, with_accuracy=with_accuracy)
@@ -136,7 +178,7 @@ def synthetic_study(*, with_accuracy: bool = True) -> StudyResults:
         study_hash="ab" * 32,
         points=tuple(points),
         pick_reason=f"{name}: the knee of the front; half the EDAP of the most accurate design & 1.1 points below it.",
-        failures=(("W2 V2 64x64 ADC3", "the run failed </script><script>alert(1)</script>"),),
+        view=synthetic_view(points, reasons=(("failed", "the run failed </script><script>alert(1)</script>", 1, 7),)),
         trainings=(
             TrainingRow(
                 name="teacher",

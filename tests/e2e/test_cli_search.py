@@ -104,7 +104,14 @@ def test_bad_input_is_one_sentence_and_leaves_the_ledger(
     assert words in sentence
     assert len(sentence.splitlines()) == 1
     assert digest(out) == before
-    assert main(["report", str(out)]) == 2
+
+
+def test_a_sweep_has_a_report_and_the_command_writes_the_same_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["explore", written(tmp_path, space={"hw.adc.bits": [3, 4]}, conditions={}), "--out", str(out)]) == 0
+    first, front = (out / "report.html").read_bytes(), (out / "front.csv").read_bytes()
+    assert main(["report", str(out)]) == 0
+    assert ((out / "report.html").read_bytes(), (out / "front.csv").read_bytes()) == (first, front)
 
 
 def test_a_search_is_the_same_with_two_workers(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A study without training and simulation: results follow from the configuration by a hash.
 
-``python -m oracles.fake_study OUT WORKERS`` is a driver that a test may kill.
+``python -m oracles.fake_study OUT WORKERS [SCHEDULER]`` is a driver that a test may kill.
 """
 
 from __future__ import annotations
@@ -167,8 +167,9 @@ def main() -> int:
     from spikeloop.codesign.explore import run_study
 
     out, workers = Path(sys.argv[1]), int(sys.argv[2])
+    scheduler = sys.argv[3] if len(sys.argv) > 3 else None
     use_fake_training()
-    summary = run_study(large_study(), out, workers=workers, resume=True, stages=fake_stages())
+    summary = run_study(large_study(), out, workers=workers, resume=True, stages=fake_stages(), scheduler=scheduler)
     return 130 if summary.interrupted else 0
 
 

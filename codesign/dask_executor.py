@@ -1,0 +1,150 @@
+"""Work on the workers of a Dask scheduler: other processes, or other machines that see the same study folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from spikeloop.simulator.errors import StudyError
+
+from .executors import THREAD_VARIABLES, Outcome, Task
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+#: ``--scheduler local`` starts scheduler and workers itself, on this machine only.
+LOCAL = "local"
+_CONNECT_S = 10.0
+_POLL_S = 0.2
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def check_scheduler(address: str) -> None:
+    """Refuse a scheduler that could not be used or that strangers could use, before anything is written.
+
+    Raises:
+        StudyError: the extra is missing, the address is no address, or its traffic would cross a network in the open.
+    """
+    try:
+        import distributed  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise StudyError(
+            "--scheduler: the package distributed is not installed; pip install 'spikeloop[distributed]'"
+        ) from None
+    if address == LOCAL:
+        return
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    try:
+        whole = parts.scheme in ("tcp", "tls") and parts.hostname is not None and parts.port is not None
+    except ValueError:
+        whole = False
+    if not whole:
+        raise StudyError(
+            f"--scheduler: '{address}' is no address; write tcp://127.0.0.1:8786, tls://HOST:PORT or local"
+        )
+    if parts.scheme != "tls" and parts.hostname not in _LOOPBACK:
+        # A Dask worker runs what anybody who reaches it sends.
+        raise StudyError(
+            f"--scheduler: '{address}' is not on this machine and not encrypted; use tls://HOST:PORT with certificates"
+        )
+
+
+class DaskExecutor:
+    """Tasks on the workers of a scheduler; a task whose worker dies comes back as lost at its first death.
+
+    The scheduler's own retries are turned off while the study runs, so that a task that kills its workers is counted
+    in one place, ``run_tasks``. The driver alone writes the ledger.
+    """
+
+    def __init__(self, address: str, workers: int) -> None:
+        from distributed import Client, LocalCluster
+
+        self._cluster = None
+        if address == LOCAL:
+            # The workers inherit the environment: one thread each, as in the pool.
+            kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+            os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+            try:
+                self._cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs="CRITICAL",
+                )
+            finally:
+                for name, value in kept.items():
+                    os.environ.pop(name) if value is None else os.environ.update({name: value})
+        target = address if self._cluster is None else self._cluster
+        try:
+            self._client: Client = Client(target, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise StudyError(
+                f"--scheduler: no scheduler answers at '{address}' ({type(error).__name__}); start it with "
+                "'dask scheduler' and its workers with 'dask worker', or leave --scheduler out"
+            ) from None
+        self._retries = self._client.run_on_scheduler(_set_retries, n=0)
+        self._running: dict[Future, Task] = {}
+        self.capacity = workers
+
+    @property
+    def n_running(self) -> int:
+        """Tasks submitted and not yet returned by ``wait``."""
+        return len(self._running)
+
+    def submit(self, task: Task) -> None:
+        """Send a task to the scheduler."""
+        future = self._client.submit(_run, task.work, task.items, pure=False)
+        self._running[future] = task
+
+    def wait(self) -> list[Outcome]:
+        """Outcomes of what ended; after a fraction of a second an empty list.
+
+        Raises:
+            StudyError: the scheduler is gone; what it was running is run again after ``--resume``.
+        """
+        from distributed import wait
+
+        if self._client.status not in ("running", "connecting"):
+            raise StudyError("--scheduler: the scheduler is gone; start it again and continue with --resume")
+        # Workers come and go: as many tasks are under way as there are threads now.
+        self.capacity = max(1, sum(self._client.nthreads().values()))
+        with suppress(TimeoutError), self._client.as_current():
+            wait(list(self._running), timeout=_POLL_S, return_when="FIRST_COMPLETED")
+        return [self._outcome(future) for future in list(self._running) if future.status not in ("pending",)]
+
+    def close(self) -> None:
+        """Abandon what runs; a scheduler that was there before stays."""
+        with suppress(Exception):
+            self._client.cancel(list(self._running))
+            self._client.run_on_scheduler(_set_retries, n=self._retries)
+        self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=5)
+
+    def _outcome(self, future: Future) -> Outcome:
+        from distributed import KilledWorker
+
+        task = self._running.pop(future)
+        if future.status in ("cancelled", "lost"):
+            return Outcome(task=task)
+        error = future.exception()
+        if error is None:
+            return Outcome(task=task, results=future.result())
+        if isinstance(error, KilledWorker) or not isinstance(error, Exception):
+            return Outcome(task=task)
+        return Outcome(task=task, error=error)
+
+
+def _run(work: Callable[[tuple[Any, ...]], Sequence[Any]], items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(work(items))
+
+
+def _set_retries(dask_scheduler: Any, n: int) -> int:
+    """Runs on the scheduler: how many deaths of workers it forgives a task; returns what it was."""
+    before = int(dask_scheduler.allowed_failures)
+    dask_scheduler.allowed_failures = n
+    return before

@@ -1,0 +1,180 @@
+"""All points of a ledger as columns: what fronts, counts and effects of a million designs are computed from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .constraints import ACCURACY_DROP, ConstraintSpec
+from .ledger import Ledger, Value
+from .pareto import Objective, nondominated
+
+STATUSES = ("ok", "infeasible", "failed", "timeout")
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AxisColumn:
+    """Values of one axis: ``levels[codes]``, levels in rising order; code -1 where a point has no value of it.
+
+    ``codes`` is (n_points,) int32.
+    """
+
+    levels: tuple[Value, ...]
+    codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyTable:
+    """Every finished point, by number.
+
+    Attributes:
+        point: (n_points,) int64, rising.
+        status: (n_points,) int8, place in ``STATUSES``.
+        stage: (n_points,) int8, place in ``stages``.
+        stages: stages of the points, ``full`` last and ``analytic`` first.
+        axes: columns of the axes, in the order in which the points name them.
+        metrics: metric -> (n_points,) float64, NaN where a point has none.
+    """
+
+    point: NDArray[np.int64]
+    status: NDArray[np.int8]
+    stage: NDArray[np.int8]
+    stages: tuple[str, ...]
+    axes: Mapping[str, AxisColumn]
+    metrics: Mapping[str, NDArray[np.float64]]
+
+    def count(self, *statuses: str) -> int:
+        """Points with one of the statuses."""
+        return int(np.isin(self.status, [STATUSES.index(status) for status in statuses]).sum())
+
+    def ok(self) -> Mask:
+        """Points with a result."""
+        return np.equal(self.status, 0)
+
+    def of_stage(self, stage: str) -> Mask:
+        """Points whose figures come from ``stage``."""
+        return np.equal(self.stage, self.stages.index(stage) if stage in self.stages else -1)
+
+    def admissible(self, constraints: Sequence[ConstraintSpec], reference: float | None) -> Mask:
+        """Points with a result that keeps every constraint; ``reference`` is the teacher's accuracy."""
+        kept = self.ok()
+        for item in constraints:
+            if item.metric is None:
+                continue
+            value = self.metrics["accuracy" if item.metric == ACCURACY_DROP else item.metric]
+            if item.metric == ACCURACY_DROP:
+                value = (np.nan if reference is None else reference) - value
+            # A comparison with NaN is false: what has no such metric does not keep the bound.
+            kept &= value <= item.at_most if item.at_most is not None else value >= (item.at_least or 0.0)
+        return kept
+
+    def front(self, among: Mask, objectives: Sequence[Objective]) -> Mask:
+        """Points of ``among`` that no other of the same stage beats in every objective; equal points all stay."""
+        found = np.zeros(self.point.size, dtype=np.bool_)
+        complete = among & np.all([np.isfinite(self.metrics[item.metric]) for item in objectives], axis=0)
+        for code in range(len(self.stages)):
+            places = np.flatnonzero(complete & (self.stage == code))
+            if places.size:
+                found[places[nondominated(self.matrix(places, objectives), objectives)]] = True
+        return found
+
+    def complete(self, among: Mask, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+        """(n, n_objectives) values of the points of ``among`` that have them all."""
+        values = self.matrix(np.flatnonzero(among), objectives)
+        return values[np.isfinite(values).all(axis=1)]
+
+    def matrix(self, places: NDArray[Any], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+        """(n_places, n_objectives) values of some points."""
+        return np.stack([self.metrics[item.metric][places] for item in objectives], axis=1)
+
+
+def read_table(ledger: Ledger, metrics: Iterable[str]) -> StudyTable:
+    """Columns of a ledger with the named ``metrics``.
+
+    Raises:
+        StudyError: the ledger is damaged.
+    """
+    names = tuple(dict.fromkeys(metrics))
+    paths = ["accuracy.value" if name == "accuracy" else name for name in names]
+    points, statuses, stages = [], [], []
+    columns: list[list[NDArray[np.float64]]] = [[] for _ in names]
+    axes, stage_codes = _Axes(), dict[str, int]()
+    codes = {status: code for code, status in enumerate(STATUSES)}
+    for point, status, stage, values, *numbers in ledger.texts(paths):
+        points.append(np.array(json.loads(point), dtype=np.int64))
+        statuses.append(np.array(list(map(codes.__getitem__, json.loads(status))), dtype=np.int8))
+        named = json.loads(stage)
+        for name in dict.fromkeys(named):
+            stage_codes.setdefault(name, len(stage_codes))
+        stages.append(np.array(list(map(stage_codes.__getitem__, named)), dtype=np.int8))
+        axes.add(json.loads(values))
+        for column, text in zip(columns, numbers, strict=True):
+            column.append(np.array(json.loads(text), dtype=np.float64))
+    number = _joined(points, np.int64)
+    order = np.argsort(number, kind="stable")
+    ranked = sorted(stage_codes, key=_stage_rank)
+    recoded = np.array([ranked.index(name) for name in stage_codes] or [0], dtype=np.int8)
+    return StudyTable(
+        point=number[order],
+        status=_joined(statuses, np.int8)[order],
+        stage=recoded[_joined(stages, np.int8)[order]],
+        stages=tuple(ranked),
+        axes=axes.columns(order),
+        metrics={name: _joined(column, np.float64)[order] for name, column in zip(names, columns, strict=True)},
+    )
+
+
+class _Axes:
+    """Codes of axis values, chunk by chunk: a value gets its code when it is first seen."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, dict[Any, int]] = {}
+        self._chunks: dict[str, list[NDArray[np.int32]]] = {}
+        self._n_points: list[int] = []
+
+    def add(self, values: Sequence[dict[str, Value]]) -> None:
+        kinds = dict.fromkeys(map(tuple, values))
+        if len(kinds) == 1:
+            # Points of the same axes, as nearly always: columns without a look-up for each value.
+            found = dict(zip(next(iter(kinds)), zip(*map(dict.values, values), strict=True), strict=True))
+        else:
+            names = dict.fromkeys(name for keys in kinds for name in keys)
+            found = {name: tuple(item.get(name) for item in values) for name in names}
+        for name in dict.fromkeys((*self._levels, *found)):
+            if name not in self._levels:
+                self._levels[name] = {None: -1}
+                self._chunks[name] = [np.full(n, -1, dtype=np.int32) for n in self._n_points]
+            level, column = self._levels[name], found.get(name, (None,) * len(values))
+            for value in dict.fromkeys(column):
+                level.setdefault(value, len(level) - 1)
+            self._chunks[name].append(np.array(list(map(level.__getitem__, column)), dtype=np.int32))
+        self._n_points.append(len(values))
+
+    def columns(self, order: NDArray[np.int64]) -> dict[str, AxisColumn]:
+        found = {}
+        for name, level in self._levels.items():
+            levels = [value for value in level if value is not None]
+            ranked = sorted(levels, key=_level_rank)
+            # The last element answers to -1, the code of "no value".
+            recoded = np.array([*(ranked.index(value) for value in levels), -1], dtype=np.int32)
+            codes = recoded[_joined(self._chunks[name], np.int32)[order]]
+            found[name] = AxisColumn(levels=tuple(ranked), codes=codes)
+        return found
+
+
+def _level_rank(value: Value) -> tuple[int, float, str]:
+    return (1, 0.0, value) if isinstance(value, str) else (0, float(value), "")
+
+
+def _stage_rank(name: str) -> tuple[int, str]:
+    return ({"analytic": 0, "full": 2}.get(name, 1), name)
+
+
+def _joined(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
