@@ -229,7 +229,7 @@ function drawPlot() {
     type: isLog(key) ? 'log' : 'linear', automargin: true, exponentformat: 'power', nticks: 8, gridcolor: '#e5e5e5',
   });
   const layout = {
-    height: 520, template: 'none', margin: {l: 70, r: 20, t: 20, b: 60}, dragmode: 'select', hovermode: 'closest',
+    height: 520, template: 'none', margin: {l: 70, r: 20, t: 60, b: 60}, dragmode: 'select', hovermode: 'closest',
     font: {family: 'system-ui, sans-serif', size: 13, color: '#222'}, hoverlabel: {align: 'left', bgcolor: '#fff'},
     xaxis: axis(x), yaxis: axis(y), legend: {orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0}, selections: [],
   };

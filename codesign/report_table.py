@@ -96,7 +96,12 @@ def _axis_column(name: str, rows: Sequence[Row]) -> TableColumn:
         value = row.values.get(name)
         return value if numbers or value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
-    return TableColumn(key=name, label=name.removeprefix("hw."), kind="number" if numbers else "text", cell=cell)
+    return TableColumn(
+        key=name,
+        label=name.removeprefix("hw.").removeprefix("student."),
+        kind="number" if numbers else "text",
+        cell=cell,
+    )
 
 
 def _metric_column(name: str) -> TableColumn:
