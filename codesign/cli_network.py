@@ -42,7 +42,8 @@ def train_network(training: str, out: Path) -> int:
         result = train_teacher(config, dataset, _say_epoch)
     else:
         teacher = load_checkpoint(Path(config.teacher)).net if config.teacher is not None else None
-        result = train_student(config, dataset, teacher, _say_epoch)
+        start = load_checkpoint(Path(config.start)).net if config.start is not None else None
+        result = train_student(config, dataset, teacher, _say_epoch, start)
     save_checkpoint(out, result)
     output.emit(f"{out}: {config.role} {config.network}, test accuracy {100 * result.test_accuracy:.2f} %")
     return 0

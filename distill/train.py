@@ -16,7 +16,9 @@ from spikeloop.simulator.errors import ConfigError, DatasetError, SimulationErro
 from .augment import Augmenter
 from .config import TrainingConfig
 from .datasets import AnyDataset
+from .encode import split_spikes
 from .evaluate import dataset_codes, evaluate_codes
+from .hardware import HardwareLoop
 from .losses import total_loss
 
 
@@ -72,11 +74,16 @@ def train_teacher(config: TrainingConfig, dataset: AnyDataset, progress: Progres
 
 
 def train_student(
-    config: TrainingConfig, dataset: AnyDataset, teacher: SpikingNet | None, progress: Progress | None = None
+    config: TrainingConfig,
+    dataset: AnyDataset,
+    teacher: SpikingNet | None,
+    progress: Progress | None = None,
+    start: SpikingNet | None = None,
 ) -> TrainResult:
     """Quantised network that starts from the teacher's weights and is taught by it.
 
-    Without a teacher it starts from seeded random weights and the distillation losses must be off.
+    It starts from the student ``start`` instead where that is given; without either from seeded random weights.
+    Without a teacher the distillation losses must be off.
 
     Raises:
         ConfigError: not a student's configuration, or a teacher of another network.
@@ -105,7 +112,32 @@ def train_student(
                 "many frames as there are steps, so a teacher of events needs the same number"
             )
         net.start_from(teacher.eval())
+    if start is not None:
+        _start_from_student(net, start)
     return _train(net, config, dataset, teacher, progress)
+
+
+def _start_from_student(net: SpikingNet, start: SpikingNet) -> None:
+    """Take all parameters and statistics of a student of the same kind."""
+    theirs = {key: tuple(value.shape) for key, value in start.state_dict().items()}
+    mine = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    if not start.quantised or theirs != mine:
+        raise ConfigError(
+            f"start holds {'another student' if start.quantised else 'a teacher'} of network {start.plan.name}, the "
+            f"student is of {net.plan.name}; give the folder of a student of the same network and quantisation"
+        )
+    net.load_state_dict(start.state_dict())
+
+
+def _hardware(net: SpikingNet, config: TrainingConfig, dataset: AnyDataset) -> HardwareLoop | None:
+    """The design in the loop, with the first training images to calibrate on."""
+    if config.hardware is None:
+        return None
+    n_images = min(config.hardware.calibration_images, len(dataset.train_labels))
+    calibration = split_spikes(
+        dataset, "train", n_images, net.plan.input, n_timesteps=net.n_timesteps, frames=config.frames
+    )
+    return HardwareLoop(net, config.hardware, calibration, seed=config.seed)
 
 
 def _train(
@@ -122,17 +154,22 @@ def _train(
     augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
     shuffle = torch.Generator().manual_seed(config.seed)
     taught = teacher is not None and config.losses.needs_teacher
+    energy_fJ, loop = config.spike_energy_fJ(), _hardware(net, config, dataset)
     history = []
     for epoch in range(1, config.epochs + 1):
         frozen_for = epoch - (config.epochs - config.frozen_epochs)
+        if loop is not None:
+            loop.start_epoch(epoch)
         if frozen_for == 1:
-            net.settle_statistics(codes, config.batch_size)
+            (loop or net).settle_statistics(codes, config.batch_size)
         net.train()
         net.freeze_statistics(frozen_for >= 1)
         loss_sum, correct = 0.0, 0
         for batch in torch.split(torch.randperm(len(labels), generator=shuffle), config.batch_size):
             shown = augmenter.shown(codes, batch, epoch)
-            output, loss = _step(net, teacher if taught else None, config, shown, labels[batch], epoch)
+            if loop is not None:
+                loop.before_step()
+            output, loss = _step(net, teacher if taught else None, config, shown, labels[batch], epoch, energy_fJ)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if not _finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
@@ -141,10 +178,14 @@ def _train(
             schedule.step()
             loss_sum += float(loss.detach()) * len(batch)
             correct += int((output.logits.detach().mean(0).argmax(1) == labels[batch]).sum())
+        if loop is not None:
+            loop.calibrate()
         means = loss_sum / len(labels), correct / len(labels)
         history.append(_report(net, test_codes, dataset, config, epoch, *means))
         if progress is not None:
             progress(history[-1])
+    if loop is not None:
+        loop.detach()
     return TrainResult(
         net=net.eval(),
         config=config,
@@ -161,6 +202,7 @@ def _step(
     shown: torch.Tensor,
     labels: torch.Tensor,
     epoch: int,
+    spike_energy_fJ: tuple[float, ...] | None = None,
 ) -> tuple[NetOutput, torch.Tensor]:
     """What the network makes of a batch, and its loss; the teacher sees the same pictures."""
     output = net(shown)
@@ -174,6 +216,7 @@ def _step(
         layers=net.lif_names(),
         reset=config.neuron.reset,
         kd_factor=config.losses.kd_factor(epoch),
+        spike_energy_fJ=spike_energy_fJ,
     )
     return output, loss
 

@@ -87,6 +87,7 @@ class CrossbarReads:
         self.plan = read_plan(mapped, 0)
         layout, self._blocks = column_layout(mapped, 0), row_blocks(mapped, self.plan)
         self._own = torch.from_numpy(layout.own)
+        self._counted = torch.from_numpy(np.unique(layout.own))
         instances = layout.adc(hw.adc.columns_per_adc, mapped.cols_per_crossbar)[self._blocks]
         _, dense = np.unique(instances, return_inverse=True)
         self._instance = torch.from_numpy(dense.reshape(instances.shape))
@@ -189,8 +190,9 @@ class CrossbarReads:
             partial = (codes.to(total.dtype) * chip.adc.weight).unflatten(2, (-1, plan.n_outputs)).sum(2)
             negative = plan.signed_input and plane == plan.n_planes - 1
             total += (-place if negative else place) * partial.sum(0)
-            self.clipped += int(over.sum())
-            self.conversions += over.numel()
+            counted = over[..., self._counted.to(device)]
+            self.clipped += int(counted.sum())
+            self.conversions += counted.numel()
             if passes is not None:
                 share = place / float((1 << plan.n_planes) - 1)
                 clear = (~over).unflatten(2, (-1, plan.n_outputs)).to(torch.float32)
