@@ -187,7 +187,7 @@ class CrossbarReads:
             driven = grouped if whole is None else ((whole >> plane) & 1).to(torch.float32)
             place = float(1 << plane)
             codes, over = self._codes(driven, chip)
-            partial = (codes.to(total.dtype) * chip.adc.weight).unflatten(2, (-1, plan.n_outputs)).sum(2)
+            partial = torch.unflatten(codes.to(total.dtype) * chip.adc.weight, 2, (-1, plan.n_outputs)).sum(2)
             negative = plan.signed_input and plane == plan.n_planes - 1
             total += (-place if negative else place) * partial.sum(0)
             counted = over[..., self._counted.to(device)]
@@ -195,7 +195,7 @@ class CrossbarReads:
             self.conversions += counted.numel()
             if passes is not None:
                 share = place / float((1 << plan.n_planes) - 1)
-                clear = (~over).unflatten(2, (-1, plan.n_outputs)).to(torch.float32)
+                clear = torch.unflatten(~over, 2, (-1, plan.n_outputs)).to(torch.float32)
                 passes += share * torch.einsum("gmpo,p->gmo", clear, self._piece_share.to(device))
         if plan.input_offset:
             total -= plan.input_offset * windows.sum(1, keepdim=True).to(total.dtype)
