@@ -76,7 +76,13 @@ def test_every_quantiser_and_scheme_reads_as_the_simulator(quantiser, scheme):
     seen = Counter()
     for cell_bits, rows_active, dummy in [(1, None, False), (2, 7, True), (4, 16, False)]:
         hw = design(
-            rows=32, cols=32, cell_bits=cell_bits, scheme=scheme, rows_active=rows_active, dummy_column=dummy, adc_bits=3
+            rows=32,
+            cols=32,
+            cell_bits=cell_bits,
+            scheme=scheme,
+            rows_active=rows_active,
+            dummy_column=dummy,
+            adc_bits=3,
         )
         seen["clipped"] += check_agreement(student_of("demo", quantiser), hw)
     assert seen["clipped"] > 100
@@ -147,7 +153,7 @@ def test_sums_scatter_as_on_simulated_chips(distribution):
     pool = CellPool(cell, hw, seed=3, device=torch.device("cpu"))
     reads, mapping = one_reader(weight, hw, pool=pool, variation=True, read_noise=True)
     codes, real = torch.ones(1, 1, 32, 1, 1), torch.from_numpy(weight).float()
-    # Codes of lsb 1 round: the law of sums before conversion is compared through half a count of rounding on both sides.
+    # Codes of lsb 1 round the sums, on both sides alike.
     mine = np.array([reads.training_sums(codes, real).flatten().tolist() for _ in range(n)])
     spikes = SpikeTrain(name="ones", codes=np.ones((1, 1, 32, 1, 1), dtype=np.int64), labels=None, indices=np.arange(1))
     its = np.array(

@@ -1,7 +1,7 @@
 """What training through the crossbars recovers: the tables of docs/results/hardware_loop.md.
 
     python tests/bench/hardware_loop_study.py TEACHER --dataset digits --seeds 0 1 2
-    python tests/bench/hardware_loop_study.py TEACHER --student STUDENT --dataset fashion_mnist --train 5000 --images 500
+    python tests/bench/hardware_loop_study.py TEACHER --student STUDENT --dataset fashion_mnist --train 5000
 
 TEACHER and STUDENT are folders of ``spikeloop train``. Every arm but the plain student gets the same extra epochs. One
 line of JSON for each design, seed and arm: accuracy on each simulated chip, and CPU time of a training step.
