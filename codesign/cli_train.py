@@ -50,7 +50,7 @@ def train_network(
 
     if check_run_folder(out, config, resume=resume) == "finished":
         return _say_finished(out)
-    lesson = _lesson(training, config)
+    lesson, start = _lesson(training, config), _start(config)
     if not can_be_folder(out):  # before the hours of training, not after them
         raise StudyError(f"{out}: cannot be made; give a writable --out folder")
     work = _Work(
@@ -60,7 +60,7 @@ def train_network(
     )
     try:
         teacher = _teacher(lesson, out / TEACHER_FOLDER, work, resume=resume)
-        accuracy = _train_into(out, config, work, teacher)
+        accuracy = _train_into(out, config, work, teacher, start)
     except KeyboardInterrupt:
         output.say(f"{out}: the last saved state is whole; go on with --resume")
         raise
@@ -100,6 +100,13 @@ def _lesson(training: str, config: TrainingConfig) -> Path | TrainingConfig | No
     return teacher
 
 
+def _start(config: TrainingConfig) -> SpikingNet | None:
+    """The student that training starts from; read before anything is written."""
+    from spikeloop.distill.checkpoint import load_checkpoint
+
+    return None if config.start is None else load_checkpoint(Path(config.start)).net
+
+
 def _datasets(config: TrainingConfig, lesson: Path | TrainingConfig | None) -> dict[str, AnyDataset]:
     from spikeloop.distill.config import TrainingConfig
     from spikeloop.distill.datasets import load_dataset
@@ -123,7 +130,13 @@ def _teacher(lesson: Path | TrainingConfig | None, folder: Path, work: _Work, *,
 
 
 def _train_into(
-    folder: Path, config: TrainingConfig, work: _Work, teacher: SpikingNet | None, *, label: str = ""
+    folder: Path,
+    config: TrainingConfig,
+    work: _Work,
+    teacher: SpikingNet | None,
+    start: SpikingNet | None = None,
+    *,
+    label: str = "",
 ) -> float:
     """Train into ``folder``, from where it stands; returns the test accuracy."""
     from spikeloop.distill.checkpoint import weights_sha256
@@ -145,7 +158,7 @@ def _train_into(
         if config.role == "teacher":
             result = train_teacher(config, dataset, on_epoch, keeper=run, device=work.device)
         else:
-            result = train_student(config, dataset, teacher, on_epoch, keeper=run, device=work.device)
+            result = train_student(config, dataset, teacher, on_epoch, start=start, keeper=run, device=work.device)
         run.finish(result)
     return result.test_accuracy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -17,6 +18,8 @@ from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
 
 from .events import FrameRule
+from .firing import spike_energy_fJ
+from .hardware import HardwareSpec
 
 #: Which steps of student and teacher are compared.
 Match = Literal["step", "mean"]
@@ -32,7 +35,9 @@ class LossSpec(Spec):
     2022): cross entropy of every step, with ``tet_share`` of the squared distance of the logits from ``tet_target``.
     ``logit_match`` and ``membrane_match`` say what a student with fewer steps than its teacher is compared with:
     the same step, or the time mean. ``layer_weights`` weigh the membranes of layers with neurons by name, 1 where
-    left out. The weights of both distillation losses grow over the first ``kd_warmup_epochs``.
+    left out. The weights of both distillation losses grow over the first ``kd_warmup_epochs``. ``firing_penalty``
+    weighs the mean firing rate; with ``energy_from``, a file of ``spikeloop simulate --json``, each spike counts by the
+    energy it costs the layers that read it.
     """
 
     cross_entropy: float = Field(default=1.0, ge=0)
@@ -49,6 +54,14 @@ class LossSpec(Spec):
     membrane_match: Match = "step"
     layer_weights: dict[str, float] = Field(default_factory=dict)
     kd_warmup_epochs: int = Field(default=0, ge=0)
+    firing_penalty: float = Field(default=0.0, ge=0)
+    energy_from: str | None = None
+
+    @model_validator(mode="after")
+    def _energy_weighs_something(self) -> LossSpec:
+        if self.energy_from is not None and self.firing_penalty == 0:
+            raise ValueError("energy_from weighs spikes and firing_penalty is 0; give firing_penalty a value above 0")
+        return self
 
     @model_validator(mode="after")
     def _layer_weights_not_negative(self) -> LossSpec:
@@ -84,7 +97,9 @@ class TrainingConfig(Spec):
     """One training run.
 
     ``network`` is a name of the zoo, or a mapping with its parameters. ``teacher`` is what a student starts from and is
-    taught by: a checkpoint folder, or a training file (a path or a shipped name), which is then trained first. The last
+    taught by: a checkpoint folder, or a training file (a path or a shipped name), which is then trained first; with
+    ``start``, the folder of a student of the same network and quantisation, it starts from there. ``hardware`` trains
+    it on a design. The last
     ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``momentum`` is that of ``sgd``
     (Nesterov's, where it is above 0). The learning rate grows linearly over the first ``warmup_epochs``. ``frames``
     says how events are spread over the time steps; images do not need it. ``precision`` is that of the products in
@@ -101,6 +116,8 @@ class TrainingConfig(Spec):
     quantisation: QuantisationSpec | None = None
     losses: LossSpec = LossSpec()
     teacher: str | None = None
+    start: str | None = None
+    hardware: HardwareSpec | None = None
     epochs: int = Field(ge=1, le=10_000)
     frozen_epochs: int = Field(default=0, ge=0)
     batch_size: int = Field(default=64, ge=1)
@@ -127,6 +144,17 @@ class TrainingConfig(Spec):
             raise ValueError("a teacher has full precision; remove 'quantisation' or set role: student")
         if self.role == "teacher" and (self.losses.needs_teacher or self.teacher is not None):
             raise ValueError("a teacher has no teacher; remove 'teacher', losses.logit_kd and losses.membrane_kd")
+        if self.role == "teacher" and (self.hardware is not None or self.start is not None):
+            raise ValueError("a teacher has no weight codes to put on cells; remove 'hardware' and 'start'")
+        if self.hardware is not None and self.hardware.from_epoch > self.epochs:
+            raise ValueError(
+                f"hardware.from_epoch={self.hardware.from_epoch} is after the last of epochs={self.epochs}; "
+                f"allowed 1 to {self.epochs}"
+            )
+        if self.hardware is not None and self.precision != "float32":
+            raise ValueError(
+                f"precision: {self.precision} rounds the codes that crossbars read; write float32, or remove 'hardware'"
+            )
         if self.losses.cross_entropy == 0 and not self.losses.needs_teacher:
             raise ValueError("every loss has weight 0; give losses.cross_entropy a weight above 0")
         if self.frozen_epochs >= self.epochs:
@@ -161,8 +189,37 @@ class TrainingConfig(Spec):
         return architecture(self.network).name
 
     def content_hash(self) -> str:
-        """sha256 of every field, defaults included."""
-        return canonical_hash(self.resolved())
+        """sha256 of every field, defaults included; of files that it names, of their content.
+
+        Fields that came later count only where they are used, so that older files keep their hash.
+
+        Raises:
+            ConfigError: the hardware file or the file of energies cannot be read.
+        """
+        fields: dict[str, Any] = self.resolved()
+        for name in ("start", "hardware"):
+            if fields[name] is None:
+                del fields[name]
+        if self.losses.firing_penalty == 0:
+            del fields["losses"]["firing_penalty"]
+        if self.hardware is not None:
+            fields["hardware"]["accelerator"] = self.hardware.design().content_hash()
+        energies = self.spike_energy_fJ()
+        if energies is None:
+            del fields["losses"]["energy_from"]
+        else:
+            fields["losses"]["energy_from"] = list(energies)
+        return canonical_hash(fields)
+
+    def spike_energy_fJ(self) -> tuple[float, ...] | None:
+        """Energy of a spike of every layer with neurons, None where all spikes weigh the same.
+
+        Raises:
+            ConfigError: ``losses.energy_from`` cannot be read or belongs to another network.
+        """
+        if self.losses.energy_from is None:
+            return None
+        return spike_energy_fJ(Path(self.losses.energy_from), architecture(self.network), self.n_timesteps)
 
 
 def load_training_config(name_or_path: str) -> TrainingConfig:

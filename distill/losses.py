@@ -13,6 +13,7 @@ from spikeloop.models.net import NetOutput
 from spikeloop.simulator.errors import ConfigError
 
 from .config import LossSpec, Match, MembraneForm
+from .firing import firing_penalty
 
 #: Floor under a sum of squares that divides.
 _TINY = 1e-12
@@ -27,6 +28,7 @@ def total_loss(
     layers: tuple[str, ...] = (),
     reset: Literal["hard", "soft"] = "hard",
     kd_factor: float = 1.0,
+    spike_energy_fJ: tuple[float, ...] | None = None,
 ) -> torch.Tensor:
     """Weighted sum of the losses that are on, a scalar.
 
@@ -38,11 +40,14 @@ def total_loss(
         layers: names of the membranes, for ``layer_weights``.
         reset: reset of the neurons, for membranes after it.
         kd_factor: multiplies the weights of both distillation losses (warm-up).
+        spike_energy_fJ: of each layer with neurons, for the firing penalty; None: all spikes weigh the same.
 
     Raises:
         ConfigError: a distillation loss is on and there is no teacher, or the two do not match.
     """
     loss = spec.cross_entropy * label_loss(student.logits, labels, spec)
+    if spec.firing_penalty > 0:
+        loss = loss + spec.firing_penalty * firing_penalty(student.spikes, spike_energy_fJ)
     if not spec.needs_teacher:
         return loss
     if teacher is None:

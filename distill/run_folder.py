@@ -129,6 +129,7 @@ class RunFolder(Keeper):
     ) -> None:
         self._folder = folder
         self._config = config
+        self._training = config.content_hash()
         self._say = say
         self._teacher_sha256 = teacher_sha256
         self._every_s = every_s
@@ -153,6 +154,11 @@ class RunFolder(Keeper):
         if state.fields["teacher_sha256"] != self._teacher_sha256:
             raise StudyError(
                 f"{self._folder}: the run began with another teacher; give it back, or another --out folder"
+            )
+        if state.fields.get("training", self._training) != self._training:
+            raise StudyError(
+                f"{self._folder}: a file that the training names (hardware or energies) was changed since the run "
+                "began; give it back, or another --out folder"
             )
         try:
             run.restore(state.tensors, state.fields["run"], n_images=n_images)
@@ -203,7 +209,7 @@ class RunFolder(Keeper):
             role=config.role,
             network=config.network_title,
             dataset=config.dataset,
-            training=config.content_hash(),
+            training=self._training,
             epoch=run.epoch,
             batch=run.batch,
             environment=environment(run.device),
@@ -219,6 +225,7 @@ class RunFolder(Keeper):
             self._append("checkpoint", state=name, epoch=run.epoch, batch=run.batch)
         fields = {
             "config": run.config.resolved(),
+            "training": self._training,
             "teacher_sha256": self._teacher_sha256,
             "run": run.numbers(),
             "events_bytes": events_length_bytes(self._folder),

@@ -2,7 +2,7 @@
 
 What a picture looks like is a function of seed, epoch and index, and the learning rate one of the step, so the
 state is: weights and statistics, the optimiser's tensors, the generator of the order, the order of the epoch at
-work, and the sums of its report.
+work, the sums of its report, and the draws and ranges of a design in the loop.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from spikeloop.models.net import SpikingNet
 from .config import TrainingConfig
 from .device import environment
 from .finite import first_not_finite
+from .hardware import HardwareLoop
 from .optimiser import optimiser_tensors, restore_optimiser
 from .reports import EpochReport
 
-_NET, _OPTIMISER, _SHUFFLE, _ORDER = "net:", "optimiser:", "shuffle", "order"
+_NET, _OPTIMISER, _LOOP, _SHUFFLE, _ORDER = "net:", "optimiser:", "hardware:", "shuffle", "order"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,6 +34,7 @@ class Run:
         epoch: the one at work, counted from 1.
         batch: batches of it that are done.
         order: (n_images,) int64, the images of this epoch; None before it begins.
+        loop: the design that the student is trained on, None without.
         loss_sum: sum of loss * images over the batches done, and ``correct`` the images told right in them.
     """
 
@@ -40,6 +42,7 @@ class Run:
     net: SpikingNet
     optimiser: torch.optim.Optimizer
     device: torch.device
+    loop: HardwareLoop | None = None
     epoch: int = 1
     batch: int = 0
     order: torch.Tensor | None = None
@@ -81,6 +84,8 @@ class Run:
         named = {_NET + name: value for name, value in self.net.state_dict().items()}
         named |= {_OPTIMISER + name: value for name, value in optimiser_tensors(self.optimiser, self.net).items()}
         named[_SHUFFLE] = self.shuffle.get_state()
+        if self.loop is not None:
+            named |= {_LOOP + name: value for name, value in self.loop.tensors().items()}
         if self.order is not None:
             named[_ORDER] = self.order
         return {name: value.detach().cpu().contiguous() for name, value in named.items()}
@@ -116,6 +121,8 @@ class Run:
         _load_net(self.net, _part(tensors, _NET))
         restore_optimiser(self.optimiser, self.net, _part(tensors, _OPTIMISER))
         self.shuffle.set_state(tensors[_SHUFFLE])
+        if self.loop is not None:
+            self.loop.restore(_part(tensors, _LOOP))
         self.epoch, self.batch, self.order, self.history = epoch, batch, order, history
         self.loss_sum, self.correct = float(numbers["loss_sum"]), int(numbers["correct"])
         before = tuple({str(k): str(v) for k, v in there.items()} for there in numbers["environments"])

@@ -13,9 +13,11 @@ from .augment import Augmenter
 from .config import TrainingConfig
 from .datasets import AnyDataset
 from .device import exact_convolutions, mixed_precision
+from .encode import split_spikes
 from .evaluate import dataset_codes, evaluate_codes
 from .finite import diverged_layer, finite, not_finite_sentence
 from .fit import check_fit
+from .hardware import HardwareLoop
 from .losses import total_loss
 from .optimiser import lr_at, make_optimiser
 from .reports import EpochReport, Progress, TrainResult
@@ -59,13 +61,14 @@ def train_student(
     teacher: SpikingNet | None,
     progress: Progress | None = None,
     *,
+    start: SpikingNet | None = None,
     keeper: Keeper | None = None,
     device: torch.device = _CPU,
 ) -> TrainResult:
     """Quantised network that starts from the teacher's weights and is taught by it.
 
-    Without a teacher it starts from seeded random weights and the distillation losses must be off. The other
-    arguments are those of ``train_teacher``.
+    It starts from the student ``start`` instead where that is given; without either from seeded random weights.
+    Without a teacher the distillation losses must be off. The other arguments are those of ``train_teacher``.
 
     Raises:
         ConfigError: not a student's configuration, or a teacher of another network.
@@ -86,6 +89,8 @@ def train_student(
     if teacher is not None:
         check_teacher(config, teacher.plan, n_timesteps=teacher.n_timesteps)
         net.start_from(teacher.eval())
+    if start is not None:
+        _start_from_student(net, start)
     return _train(net, config, dataset, teacher, progress, keeper, device)
 
 
@@ -105,6 +110,29 @@ def check_teacher(config: TrainingConfig, teacher: Architecture, *, n_timesteps:
         )
 
 
+def _start_from_student(net: SpikingNet, start: SpikingNet) -> None:
+    """Take all parameters and statistics of a student of the same kind."""
+    theirs = {key: tuple(value.shape) for key, value in start.state_dict().items()}
+    mine = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    if not start.quantised or theirs != mine:
+        raise ConfigError(
+            f"start holds {'another student' if start.quantised else 'a teacher'} of network {start.plan.name}, the "
+            f"student is of {net.plan.name}; give the folder of a student of the same network and quantisation"
+        )
+    net.load_state_dict(start.state_dict())
+
+
+def _hardware(net: SpikingNet, config: TrainingConfig, dataset: AnyDataset) -> HardwareLoop | None:
+    """The design in the loop, with the first training images to calibrate on."""
+    if config.hardware is None:
+        return None
+    n_images = min(config.hardware.calibration_images, len(dataset.train_labels))
+    calibration = split_spikes(
+        dataset, "train", n_images, net.plan.input, n_timesteps=net.n_timesteps, frames=config.frames
+    )
+    return HardwareLoop(net, config.hardware, calibration, seed=config.seed)
+
+
 def _train(
     net: SpikingNet,
     config: TrainingConfig,
@@ -120,18 +148,22 @@ def _train(
     test_codes = dataset_codes(dataset, "test", net, config.frames)
     net.to(device)
     taught = teacher.to(device) if teacher is not None and config.losses.needs_teacher else None
-    run = Run(config=config, net=net, optimiser=make_optimiser(net, config), device=device)
+    loop = _hardware(net, config, dataset)
+    run = Run(config=config, net=net, optimiser=make_optimiser(net, config), device=device, loop=loop)
+    energy_fJ = config.spike_energy_fJ()
     labels = torch.from_numpy(dataset.train_labels)
     augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
     with exact_convolutions(device):
         keeper.begin(run, n_images=len(labels))
         while run.epoch <= config.epochs:
-            loss, train_accuracy = _epoch(run, taught, codes, labels, augmenter, keeper)
+            loss, train_accuracy = _epoch(run, taught, codes, labels, augmenter, keeper, energy_fJ)
             report = _report(net, test_codes, dataset, config, run.epoch, loss, train_accuracy)
             run.end_epoch(report)
             keeper.after_epoch(run)
             if progress is not None:
                 progress(report)
+    if loop is not None:
+        loop.detach()
     return TrainResult(
         net=net.eval().cpu(),
         config=config,
@@ -149,13 +181,18 @@ def _epoch(
     labels: torch.Tensor,
     augmenter: Augmenter,
     keeper: Keeper,
+    spike_energy_fJ: tuple[float, ...] | None,
 ) -> tuple[float, float]:
     """Mean loss and accuracy of an epoch, of its rest if the run was stopped inside it."""
-    net, config, optimiser = run.net, run.config, run.optimiser
+    net, config, optimiser, loop = run.net, run.config, run.optimiser, run.loop
     frozen_for = run.epoch - (config.epochs - config.frozen_epochs)
+    if loop is not None:
+        loop.switch(run.epoch)
     if run.order is None:
+        if loop is not None:
+            loop.calibrate()
         if frozen_for == 1:
-            net.settle_statistics(codes, config.batch_size)
+            (loop or net).settle_statistics(codes, config.batch_size)
         run.order = torch.randperm(len(labels), generator=run.shuffle)
     net.train()
     net.freeze_statistics(frozen_for >= 1)
@@ -165,7 +202,9 @@ def _epoch(
             group["lr"] = lr_at(config, (run.epoch - 1) * len(batches) + run.batch, len(batches))
         shown = augmenter.shown(codes, batch, run.epoch).to(run.device)
         truth = labels[batch].to(run.device)
-        output, loss = _step(net, teacher, config, shown, truth, run.epoch)
+        if loop is not None:
+            loop.before_step()
+        output, loss = _step(net, teacher, config, shown, truth, run.epoch, spike_energy_fJ)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if not finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
@@ -173,6 +212,8 @@ def _epoch(
         optimiser.step()
         run.end_batch(float(loss.detach()), int((output.logits.detach().mean(0).argmax(1) == truth).sum()), len(batch))
         keeper.after_batch(run, n_batches=len(batches))
+    if loop is not None:
+        loop.calibrate()
     bad = diverged_layer(net)
     if bad is not None:  # the last step of the epoch did it: no state may be saved of it
         raise SimulationError(f"epoch {run.epoch}: layer {bad} is the first with values that are not finite; lower lr")
@@ -186,6 +227,7 @@ def _step(
     shown: torch.Tensor,
     labels: torch.Tensor,
     epoch: int,
+    spike_energy_fJ: tuple[float, ...] | None = None,
 ) -> tuple[NetOutput, torch.Tensor]:
     """What the network makes of a batch, and its loss; the teacher sees the same pictures."""
     with mixed_precision(shown.device, config.precision):
@@ -200,6 +242,7 @@ def _step(
         layers=net.lif_names(),
         reset=config.neuron.reset,
         kd_factor=config.losses.kd_factor(epoch),
+        spike_energy_fJ=spike_energy_fJ,
     )
     return output, loss
 

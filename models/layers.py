@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -57,6 +57,16 @@ class LayerOutput(NamedTuple):
 
     spikes: torch.Tensor
     membrane: torch.Tensor
+
+
+class SumReader(Protocol):
+    """What computes the sums of a layer in place of a product: its crossbars (``hardware_loop``)."""
+
+    def training_sums(self, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Sums (S, B, C_out, H, W) with gradients to codes and weight codes."""
+
+    def exact_sums(self, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Sums of ``eval()``, float64."""
 
 
 class WeightLayer(nn.Module):
@@ -132,19 +142,26 @@ class QuantWeightLayer(WeightLayer):
     ) -> None:
         super().__init__(geometry, neuron)
         self.quantiser = WeightQuantiser(weight_spec)
+        self.reader: SumReader | None = None
         self.bn_bits = bn_bits
         self.codes_per_theta = codes_per_theta
 
     def training_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, rounded as the integers will be; gradients as if they were not."""
         step = self.quantiser.training_step(self.weight)
-        sums = matrix_product(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec), self.geometry)
+        sums = self.training_sums(codes, fake_quantised_weight(self.weight, step, self.quantiser.spec))
         # Batch norm undoes the factor of its input, so a learned step gets all of its gradient through the codes.
         scale = step.detach() * self.geometry.input_scale
         flat = sums.flatten(0, 1)
         real, mean, var = self._normalise(flat, float(scale))
         folded = self._fold(scale, mean.double(), var.double())
         return torch.unflatten(put_on_grid(real, flat, folded, self.codes_per_theta), 0, sums.shape[:2])
+
+    def training_sums(self, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Sums of codes and weight codes: a product, or what the crossbars make of them."""
+        if self.reader is not None:
+            return self.reader.training_sums(codes, weight)
+        return matrix_product(codes, weight, self.geometry)
 
     def start_step(self) -> None:
         """First value of a learned step, for the present weights."""
@@ -174,6 +191,8 @@ class QuantWeightLayer(WeightLayer):
     @torch.no_grad()
     def integer_sums(self, codes: torch.Tensor) -> torch.Tensor:
         """Integer sums (T or 1, B, C, H, W) float64 of codes."""
+        if self.reader is not None:
+            return self.reader.exact_sums(codes, self.integer_weight())
         return exact_product(codes, self.integer_weight(), self.geometry)
 
     @torch.no_grad()
@@ -275,6 +294,7 @@ class QuantReadout(FloatReadout):
     def __init__(self, geometry: LayerGeometry, *, weight_spec: QuantSpec) -> None:
         super().__init__(geometry)
         self.quantiser = WeightQuantiser(weight_spec)
+        self.reader: SumReader | None = None
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Real-valued logits (T or 1, B, classes): integer ones times the scale of the sums."""
@@ -284,6 +304,8 @@ class QuantReadout(FloatReadout):
         scale = self._training_scale(step)
         weight = fake_quantised_weight(self.weight, step, self.quantiser.spec)
         bias = straight_through(self.bias / scale, round_half_up(self.bias.detach() / self.scale(), torch))
+        if self.reader is not None:
+            return (self.reader.training_sums(codes, weight).flatten(2) + bias).to(codes.dtype) * scale
         return functional.linear(codes.flatten(2), weight, bias).to(codes.dtype) * scale
 
     def start_step(self) -> None:
@@ -312,8 +334,10 @@ class QuantReadout(FloatReadout):
     @torch.no_grad()
     def integer_run(self, codes: torch.Tensor) -> torch.Tensor:
         """Integer logits of every step, (T or 1, B, classes) float64."""
-        sums = exact_product(codes, self.integer_weight(), self.geometry)
-        return sums.flatten(2) + self.integer_bias()
+        weight = self.integer_weight()
+        if self.reader is not None:
+            return self.reader.exact_sums(codes, weight).flatten(2) + self.integer_bias()
+        return exact_product(codes, weight, self.geometry).flatten(2) + self.integer_bias()
 
 
 def matrix_product(codes: torch.Tensor, weight: torch.Tensor, geometry: LayerGeometry) -> torch.Tensor:

@@ -43,9 +43,7 @@ class MintLayer(QuantLayer):
         gain = gamma * torch.rsqrt(var + BN_EPS)
         offset = beta - mean * gain
         step = self.quantiser.training_step(self.weight).clamp(min=_MIN_SHARED_STEP).to(codes.dtype)
-        sums = matrix_product(
-            codes, fake_quantised_weight(self._squashed(gain), step, self.quantiser.spec), self.geometry
-        )
+        sums = self.training_sums(codes, fake_quantised_weight(self._squashed(gain), step, self.quantiser.spec))
         real = sums * step + offset.reshape(-1, 1, 1)
         grid = self.grid
         with torch.no_grad():

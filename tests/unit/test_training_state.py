@@ -20,6 +20,7 @@ from spikeloop.distill.run_folder import check_run_folder, open_run
 from spikeloop.distill.state_files import state_names
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.layers import LayerGeometry, matrix_product
+from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, NetworkError, SimulationError, StudyError
 from spikeloop.simulator.spec import validate_spec
 
@@ -42,6 +43,11 @@ STUDENT = {
 ADAMW = {"quantisation": {"weight_bits": 3, "membrane_bits": 3, "weight_scale": "learned"}}
 SGD = {"optimiser": "sgd", "lr": 0.05, "warmup_epochs": 1, "augmentation": {"max_shift": 1}}
 PLAIN_SGD = {"optimiser": "sgd", "lr": 0.05, "momentum": 0.0}
+#: Crossbars whose cells, reads and ADCs are drawn anew in every pass, with ranges that follow every three steps.
+NOISY = load_hardware("rram_64_nonideal").resolved()
+NOISY["crossbar"]["wires"] = None
+NOISY["adc"] = {"kind": "uniform", "bits": 3, "full_scale": "calibrated", "gain_sigma": 0.02, "noise_sigma_lsb": 0.2}
+HARDWARE = {"hardware": {"accelerator": NOISY, "recalibrate_every": 3, "calibration_images": 8, "from_epoch": 2}}
 
 
 def config(base, **fields) -> TrainingConfig:
@@ -101,7 +107,7 @@ def same_weights(a, b):
     return mine.keys() == its.keys() and all(torch.equal(mine[key], its[key]) for key in mine)
 
 
-@pytest.mark.parametrize("changes", [ADAMW, SGD, PLAIN_SGD], ids=["adamw", "sgd", "plain_sgd"])
+@pytest.mark.parametrize("changes", [ADAMW, SGD, PLAIN_SGD, HARDWARE], ids=["adamw", "sgd", "plain_sgd", "hardware"])
 def test_a_run_stopped_at_any_moment_ends_with_the_same_bits(tmp_path, digits, teacher, go, changes):
     """Before the first step, inside an epoch, at the end of one, and at the first batch with frozen statistics."""
     training = config(STUDENT, **changes)
