@@ -76,10 +76,24 @@ class VectorAxis(Spec):
         return list(self.vector)
 
 
+class LayerAxis(Spec):
+    """A field that is a mapping by layer: an axis ``name.layer`` of the same choices for each of ``layers``.
+
+    Without ``layers`` these are all that the field may name, the first and the last one too.
+    """
+
+    per_layer: list[Scalar] = Field(min_length=1)
+    layers: list[str] | None = Field(default=None, min_length=1)
+
+    def values(self) -> list[Scalar]:
+        """Values of each layer."""
+        return list(self.per_layer)
+
+
 def _axis_kind(value: Any) -> str:
     if isinstance(value, dict):
-        return next((kind for kind in ("log2", "vector") if kind in value), "range")
-    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"))
+        return next((kind for kind in ("log2", "vector", "per_layer") if kind in value), "range")
+    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"), (LayerAxis, "per_layer"))
     return next((kind for cls, kind in kinds if isinstance(value, cls)), "choices")
 
 
@@ -87,7 +101,8 @@ AxisValues = Annotated[
     Annotated[list[Scalar], Tag("choices")]
     | Annotated[RangeAxis, Tag("range")]
     | Annotated[Log2Axis, Tag("log2")]
-    | Annotated[VectorAxis, Tag("vector")],
+    | Annotated[VectorAxis, Tag("vector")]
+    | Annotated[LayerAxis, Tag("per_layer")],
     Discriminator(_axis_kind),
 ]
 
@@ -128,7 +143,8 @@ class StudyConfig(Spec):
         teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
         student: base training of the students, in the same forms; the space changes single fields of it.
         space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
-            names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list.
+            names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list,
+            ``{per_layer: [...]}`` for one that is a mapping by layer.
         conditions: axis -> {other axis: values}: the axis is a part of a point only where the other has one of them.
         constraints: demands on the designs that may stand on the front.
         stage: ``full`` trains students and simulates every design; ``analytic`` prices ``network`` in closed form
