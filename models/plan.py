@@ -271,7 +271,8 @@ def check_student(plan: Architecture, quantisation: QuantisationSpec) -> None:
     """Refuse a quantisation that the network cannot have.
 
     Raises:
-        NetworkError: a width for a layer that is not there, or MINT on a residual stream; the sentence says what is allowed.
+        NetworkError: a width for a layer that is not there, or MINT on a residual stream; the sentence says what is
+            allowed.
     """
     known = geometries(plan)
     for name in quantisation.layer_bits:
