@@ -28,6 +28,7 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
         SpikeloopError: the study is wrong or the folder holds another one; nothing was written.
     """
     from .dry_run import dry_run
+    from .stage_spec import WITHOUT_ACCURACY
     from .study import load_study
 
     study = load_study(name)
@@ -37,7 +38,7 @@ def explore_study(name: str, out: Path, *, workers: int, resume: bool, only_plan
         return 0
     summary = run_with_progress(study, out, workers=workers, resume=resume)
     say_summary(summary)
-    if summary.n_ok and study.stage == "full":
+    if summary.n_ok and study.final_stage not in WITHOUT_ACCURACY:
         write_outputs(out)
         output.say(f"report: {out / 'report.html'}")
     if summary.choice is not None:
@@ -93,14 +94,17 @@ def write_outputs(folder: Path) -> StudyResults:
     from .pareto import front, write_front_csv
     from .report import write_report
     from .results import read_results
+    from .stage_spec import WITHOUT_ACCURACY
     from .study import read_study_folder
 
     study = read_study_folder(folder)
-    if study.stage != "full":
-        raise StudyError(f"{folder}: stage: {study.stage} has no report; its designs are in front.csv and the ledger")
+    if study.final_stage in WITHOUT_ACCURACY:
+        raise StudyError(
+            f"{folder}: stage: {study.final_stage} has no report; its designs are in front.csv and the ledger"
+        )
     results = read_results(folder)
     with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows = admissible(ledger.rows(), study.constraints, reference_accuracy(ledger.stages()))
+        rows = admissible(ledger.rows(stage=study.final_stage), study.constraints, reference_accuracy(ledger.stages()))
     write_front_csv(folder / "front.csv", front(rows, study.objective_list()))
     write_pick(folder, results)
     draw_figures(results, folder / "figures")
@@ -119,7 +123,7 @@ def write_pick(folder: Path, results: StudyResults) -> None:
     if picked is None:
         return
     write_atomic(folder / "hardware.yaml", yaml.safe_dump(dict(results.hardware), sort_keys=False, width=110))
-    for path in sorted((folder / "cache").glob("student-*/network.safetensors")):
+    for path in sorted((folder / "cache").glob("*-*/network.safetensors")):
         if load_network(path).content_hash() == picked.network_hash:
             write_atomic(folder / "network.safetensors", path.read_bytes())
             return

@@ -13,10 +13,11 @@ from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopEr
 from .constraints import admissible, reference_accuracy
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, open_folder
-from .ledger import Ledger, Row, StageRow, Status, unpack_bits, utc_now
+from .ledger import Ledger, Preparation, Row, StageRow, Status, unpack_bits, utc_now
 from .pareto import Choice, Objective, front, hypervolume, knee, reference_point, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
 from .provenance import versions
+from .runs import may_share_runs
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
 from .study import StudyConfig, resolve_study
 
@@ -82,6 +83,10 @@ def run_study(
     """
     start = time.perf_counter()
     study, work = resolve_study(study), stages or real_stages()
+    if study.stages:
+        from .staged import run_staged
+
+        return run_staged(study, out, workers=workers, resume=resume, progress=progress or _silent, stages=work)
     if study.stage == "analytic" or not study.search.tries_all:
         from .search import run_search
 
@@ -128,6 +133,7 @@ class StudyRun:
     ) -> None:
         self._plan, self._ledger, self._cache, self._stages, self._progress = plan, ledger, cache, stages, progress
         self._versions = versions()
+        self._runs = str(cache.absolute()) if may_share_runs(plan.study) else None
         finished = ledger.keys()
         stray = finished - {planned.key for planned in plan.points}
         if is_whole and stray:
@@ -186,7 +192,9 @@ class StudyRun:
             dataset=teacher.dataset,
             seed=teacher.seed,
             teacher_folder=teacher.folder,
-            folder=self._folder("student", student.key),
+            folder=self._folder(student.kind, student.key),
+            settle_images=student.settle_images,
+            hardware=student.hardware,
         )
         return Task(work=self._stages.student, items=(job,))
 
@@ -200,7 +208,8 @@ class StudyRun:
             self._commit([(planned, end(planned, reason)) for planned in points], outcome.task.tries)
             self._report("students", self._n_students_done, self._n_students, f"{_text(job.values)}: {reason}")
             return []
-        self._commit_stage("student", job.key, job.values, outcome.results[0])
+        kind: Preparation = "student" if job.settle_images is None else "ptq"
+        self._commit_stage(kind, job.key, job.values, outcome.results[0])
         message = f"student {_text(job.values)} {_accuracy_text(outcome.results[0])}"
         self._report("students", self._n_students_done, self._n_students, message)
         jobs = [self._point_job(planned, job.folder) for planned in points]
@@ -217,6 +226,8 @@ class StudyRun:
             calibration_images=study.calibration_images,
             cycle_images=study.cycle_images,
             seed=study.seeds.simulation,
+            stage=self._plan.stage.stage,
+            runs_folder=self._runs,
         )
 
     def _after_points(self, outcome: Outcome) -> None:
@@ -234,9 +245,7 @@ class StudyRun:
         done = len(self._plan.points) - len(self.missing)
         self._report("points", done, len(self._plan.points), "designs")
 
-    def _commit_stage(
-        self, stage: Literal["teacher", "student"], key: str, values: Mapping[str, Any], prepared: Prepared
-    ) -> None:
+    def _commit_stage(self, stage: Preparation, key: str, values: Mapping[str, Any], prepared: Prepared) -> None:
         row = StageRow(
             key=key, stage=stage, values=values, notes=prepared.notes, wall_s=prepared.wall_s, cpu_s=prepared.cpu_s
         )
@@ -271,9 +280,13 @@ class StudyRun:
 def finish(
     study: StudyConfig, ledger: Ledger, out: Path, *, n_missing: int, n_resumed: int, start: float
 ) -> StudySummary:
-    """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``."""
+    """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``.
+
+    Of a study with stages, results are those of the last one; what is infeasible or failed is counted in all.
+    """
     rows = ledger.rows()
-    candidates = admissible(rows, study.constraints, reference_accuracy(ledger.stages()))
+    last = [row for row in rows if row.stage == study.final_stage]
+    candidates = admissible(last, study.constraints, reference_accuracy(ledger.stages()))
     best = front(candidates, study.objective_list())
     write_front_csv(out / FRONT_FILE, best)
     volume, reference = _volume(study, ledger, candidates, best, is_whole=n_missing == 0)
@@ -283,7 +296,7 @@ def finish(
 
     accuracy_and_cost = (Objective(metric="accuracy", goal="max"), Objective(metric="edap_J_s_mm2", goal="min"))
     return StudySummary(
-        n_ok=count("ok"),
+        n_ok=sum(1 for row in last if row.status == "ok"),
         n_infeasible=count("infeasible"),
         n_failed=count("failed", "timeout"),
         n_missing=n_missing,

@@ -178,7 +178,7 @@ def read_results(folder: Path) -> StudyResults:
 
     study = read_study_folder(folder)
     with open_ledger(folder / "ledger.sqlite") as ledger:
-        rows, stages, meta = ledger.rows(), ledger.stages(), ledger.meta()
+        rows, stages, meta = ledger.rows(stage=study.final_stage), ledger.stages(), ledger.meta()
     good = [row for row in rows if row.status == "ok"]
     _check_whole(good, folder)
     candidates = admissible(rows, study.constraints, reference_accuracy(stages))

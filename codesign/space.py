@@ -90,6 +90,11 @@ class Space:
     constraints: tuple[ConstraintSpec, ...] = ()
 
     @property
+    def trains_on_hardware(self) -> bool:
+        """Whether a student depends on the design that it is trained for (section ``hardware`` of its training)."""
+        return getattr(self.student, "hardware", None) is not None
+
+    @property
     def n_points(self) -> int:
         """Number of points, infeasible ones included; exact also with conditions."""
         counts = dict.fromkeys((axis.name for axis in self.axes), 0)

@@ -224,7 +224,9 @@ class StudyConfig(Spec):
         check_stages(self.stages)
         for item in self.stages:
             if not self.objectives_of(item.stage):
-                raise ValueError(f"stages: {item.stage} has no accuracy, the only objective; add a cost, or leave it out")
+                raise ValueError(
+                    f"stages: {item.stage} has no accuracy, the only objective; add a cost, or leave it out"
+                )
         last = self.stages[-1].stage
         bounded = any((item.metric or "").startswith("accuracy") for item in self.constraints)
         if last in WITHOUT_ACCURACY and (bounded or len(self.objectives_of(last)) < len(self.objectives)):

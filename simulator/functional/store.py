@@ -53,7 +53,7 @@ def load_outputs(path: Path) -> Outputs:
         SimulationError: the file is damaged or no such run.
     """
     try:
-        with safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="numpy") as file:
             meta = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if meta.get("format") != _FORMAT or meta.get("sha256") != _digest(tensors):
