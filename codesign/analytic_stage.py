@@ -140,11 +140,9 @@ class AnalyticKeys:
     """Keys and ledger rows of analytic points; without ``network`` each has that of its student."""
 
     def __init__(self, study: StudyConfig, space: Space, network: Network | None, versions: Mapping[str, str]) -> None:
-        of_network: dict[str, Any]
+        of_network: dict[str, Any] = {"student": study.student}
         if network is not None:
             of_network = {"network": network.content_hash()}
-        else:
-            of_network = {"student": study.student}
         self._base = canonical_hash(
             {
                 "model_version": MODEL_VERSION,

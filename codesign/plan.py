@@ -143,6 +143,8 @@ class PointPlanner:
                 key=key, values=values, training=training.resolved(), kind="ptq", settle_images=self._stage.n_settled
             )
         if self._stage.epochs is not None:
+            from spikeloop.distill.schedule import shortened
+
             raw = shortened(training.resolved(), self._stage.epochs)
             training = validate_spec(type(training), raw, where=f"stage short: {values}")
         key = _student_key(self._study, self._teacher_key, training)
@@ -190,22 +192,6 @@ class PointPlanner:
             "seeds": self._study.seeds.resolved(),
             **self._run(),
         }
-
-
-def shortened(training: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The same training in fewer epochs: its phases keep their shares, at least one epoch each where there is one."""
-    share = epochs / training["epochs"]
-
-    def phase(n: int) -> int:
-        return min(max(1, round(n * share)), epochs - 1) if n else 0
-
-    short = {**training, "epochs": epochs}
-    for name in ("frozen_epochs", "warmup_epochs"):
-        if name in short:
-            short[name] = phase(short[name])
-    if "kd_warmup_epochs" in short.get("losses", {}):
-        short["losses"] = {**short["losses"], "kd_warmup_epochs": phase(short["losses"]["kd_warmup_epochs"])}
-    return short
 
 
 def _teacher_key(study: StudyConfig) -> str:

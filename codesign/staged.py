@@ -76,6 +76,7 @@ class StagedRun:
     ) -> None:
         self._study, self._space, self._ledger, self._out = study, space, ledger, out
         self._executor, self._stages, self._progress = executor, stages, progress
+        self._teacher_told = False
 
     def run(self, stop: Callable[[], bool]) -> int:
         """Evaluate stage by stage; returns how many points are missing in the stage that ``stop`` ended."""
@@ -123,6 +124,9 @@ class StagedRun:
 
     def _told(self, spec: StageSpec) -> Progress:
         def tell(event: ProgressEvent) -> None:
+            if event.stage == "teacher" and self._teacher_told:
+                return
+            self._teacher_told |= event.stage == "teacher" and event.done == event.total
             message = f"{spec.stage}: {event.message}" if event.stage == "points" else event.message
             self._progress(ProgressEvent(stage=event.stage, done=event.done, total=event.total, message=message))
 
