@@ -73,24 +73,19 @@ def show_layer_sensitivity(
     if as_json:
         output.emit_json({"schema": 1, **dataclasses.asdict(found)})
         return 0
-    output.emit(
-        f"reference: {rest_bits} bits everywhere, accuracy {100 * found.reference_accuracy:.2f} %, n = {images}"
-    )
-    output.emit(_line("layer", "of", "bits", "accuracy", "drop", "error", "last error", "trained"))
-    for row in found.rows:
-        output.emit(_row_line(row))
+    reference = f"accuracy {100 * found.reference_accuracy:.2f} %, n = {images}"
+    output.emit(f"reference: {rest_bits} bits everywhere, {reference}")
+    header = ("layer", "of", "bits", "accuracy", "drop", "error", "last error", "trained")
+    output.emit_table(header, [_cells(row) for row in found.rows])
     return 0
 
 
-def _row_line(row: Sensitivity) -> str:
+def _cells(row: Sensitivity) -> tuple[str, ...]:
     error = "-" if row.membrane_error is None else f"{row.membrane_error:.3f}"
     trained = "-" if row.trained_accuracy is None else f"{100 * row.trained_accuracy:.2f}"
     accuracy, drop = f"{100 * row.accuracy:.2f}", f"{100 * row.accuracy_drop:.2f}"
-    return _line(row.layer, row.kind, str(row.bits), accuracy, drop, error, f"{row.last_membrane_error:.3f}", trained)
-
-
-def _line(layer: str, kind: str, *cells: str) -> str:
-    return f"{layer:<16}{kind:<10}" + "".join(f"{cell:>11}" for cell in cells)
+    last = f"{row.last_membrane_error:.3f}"
+    return row.layer, row.kind, str(row.bits), accuracy, drop, error, last, trained
 
 
 def _say(row: Sensitivity) -> None:

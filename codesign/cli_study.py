@@ -51,6 +51,9 @@ def _say_plan(plan: StudyPlan, workers: int) -> None:
     output.emit(f"infeasible  {'not counted' if plan.n_infeasible is None else plan.n_infeasible}")
     output.emit(f"students    {'as the sampler asks' if plan.n_students is None else plan.n_students}")
     output.emit(f"evaluated   {plan.n_evaluations}")
+    for stage in plan.stages:
+        students = f", {stage.n_students} students" if stage.n_students else ""
+        output.emit(f"  {stage.stage:<10}at most {stage.n_points} points{students}, {stage.estimated_s:.0f} s")
     output.emit(f"estimated   {plan.estimated_s:.0f} s with {workers} worker{'s' if workers > 1 else ''} (rough)")
     output.emit(f"memory      {plan.memory_MB:.0f} MB (rough)")
     output.emit(f"disk        {plan.disk_MB:.1f} MB (rough)")

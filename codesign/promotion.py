@@ -116,7 +116,9 @@ def crowding_distance(values: FloatArray) -> FloatArray:
     for column in values.T:
         order = np.argsort(column, kind="stable")
         span = column[order[-1]] - column[order[0]]
+        if span == 0:  # nobody is at an end
+            continue
         distance[order[[0, -1]]] = np.inf
-        if n > 2 and span > 0:
+        if n > 2:
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return distance

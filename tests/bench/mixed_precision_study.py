@@ -131,7 +131,8 @@ def compare(seed: int, plain: Sequence[Row], layered: Sequence[Row]) -> None:
             gain = (value_of(best, "accuracy") or 0.0) - (value_of(row, "accuracy") or 0.0)
             line += (
                 f" | {text_of(best)} | {value_of(best, 'edap_J_s_mm2'):.3e} | "
-                f"{100 * (value_of(best, 'accuracy') or 0):.2f} | {100 * gain:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+                f"{100 * (value_of(best, 'accuracy') or 0):.2f} | {100 * gain:+.2f} "
+                f"[{100 * low:+.2f}, {100 * high:+.2f}]"
             )
         print(line)
     reference = reference_point([*plain, *layered], OBJECTIVES)
@@ -208,9 +209,8 @@ def main() -> None:
         print(f"seed {seed}: reference {found.reference_accuracy:.4f}; widths {choices}")
         for row in found.rows:
             print(f"  {row.layer} {row.bits}: drop {100 * row.accuracy_drop:+.2f}, error {row.last_membrane_error:.3f}")
-        print(
-            f"  CPU s: uniform {cpu_of(plain)}, by layer {cpu_of(layered)}; {len(rows_of(layered, 'ptq'))} without training"
-        )
+        n_untrained = len(rows_of(layered, "ptq"))
+        print(f"  CPU s: uniform {cpu_of(plain)}, by layer {cpu_of(layered)}; {n_untrained} without training")
         results[seed] = (rows_of(plain), rows_of(layered))
         compare(seed, *results[seed])
     write_csv(RESULTS / "mixed_precision.csv", results)
