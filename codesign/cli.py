@@ -10,7 +10,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -284,6 +284,36 @@ def explore(
     if slurm:
         return print_slurm(study, out, workers=workers, only_plan=dry_run)
     return explore_study(study, out, workers=workers, resume=resume, only_plan=dry_run, scheduler=scheduler)
+
+
+@app.command(short_help="What few bits cost, layer by layer.")
+def sensitivity(
+    training: Annotated[str, typer.Argument(metavar="STUDENT.yaml", help="Training file of a student, or its name.")],
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Trained teacher; default: the one that the file names.")
+    ] = None,
+    bits: Annotated[str, typer.Option(metavar="B,B,...", help="Widths to try.")] = "2,3,4,6",
+    rest_bits: Annotated[int, typer.Option(min=2, max=32, help="Width of all other layers.")] = 8,
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 500,
+    settle_images: Annotated[int, typer.Option(min=1, help="Training images that settle the batch norms.")] = 512,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Also distil each case for so many epochs.")] = None,
+    of: Annotated[Literal["weights", "membranes", "both"], typer.Option(help="Whose widths.")] = "both",
+    as_json: JsonOption = False,
+) -> int:
+    """Accuracy and membrane error with one layer at few bits and the others at many, without training."""
+    from .cli_layers import show_layer_sensitivity
+
+    return show_layer_sensitivity(
+        training,
+        teacher,
+        bits=bits,
+        rest_bits=rest_bits,
+        images=images,
+        settle_images=settle_images,
+        epochs=epochs,
+        of=of,
+        as_json=as_json,
+    )
 
 
 @app.command(short_help="Write the report, table and figures of a study.")

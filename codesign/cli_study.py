@@ -50,6 +50,9 @@ def _say_plan(plan: StudyPlan, workers: int) -> None:
     output.emit(f"infeasible  {'not counted' if plan.n_infeasible is None else plan.n_infeasible}")
     output.emit(f"students    {'as the sampler asks' if plan.n_students is None else plan.n_students}")
     output.emit(f"evaluated   {plan.n_evaluations}")
+    for stage in plan.stages:
+        students = f", {stage.n_students} students" if stage.n_students else ""
+        output.emit(f"  {stage.stage:<10}at most {stage.n_points} points{students}, {stage.estimated_s:.0f} s")
     output.emit(f"estimated   {plan.estimated_s:.0f} s with {workers} worker{'s' if workers > 1 else ''} (rough)")
     output.emit(f"memory      {plan.memory_MB:.0f} MB (rough)")
     output.emit(f"disk        {plan.disk_MB:.1f} MB (rough)")
@@ -150,7 +153,7 @@ def write_pick(folder: Path, results: StudyResults) -> None:
     if picked is None:
         return
     write_atomic(folder / "hardware.yaml", yaml.safe_dump(dict(results.hardware), sort_keys=False, width=110))
-    for path in sorted((folder / "cache").glob("student-*/network.safetensors")):
+    for path in sorted((folder / "cache").glob("*-*/network.safetensors")):
         if load_network(path).content_hash() == picked.network_hash:
             write_atomic(folder / "network.safetensors", path.read_bytes())
             return

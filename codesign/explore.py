@@ -15,10 +15,11 @@ from .constraints import reference_accuracy
 from .dask_executor import check_scheduler
 from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, check_folder, open_folder
-from .ledger import Ledger, Row, StageRow, unpack_bits, utc_now
+from .ledger import Ledger, Preparation, Row, StageRow, unpack_bits, utc_now
 from .pareto import Choice, knee, volume_of, worst_values, write_front_csv
 from .plan import Plan, PlannedPoint, PlannedStudent, make_plan
 from .provenance import versions
+from .runs import may_share_runs
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
 from .study import StudyConfig, resolve_study
 from .study_table import Mask, StudyTable
@@ -91,6 +92,18 @@ def run_study(
     study, work = resolve_study(study), stages or real_stages()
     if scheduler is not None:
         check_scheduler(scheduler)
+    if study.stages:
+        from .staged import run_staged
+
+        return run_staged(
+            study,
+            out,
+            workers=workers,
+            resume=resume,
+            progress=progress or _silent,
+            stages=work,
+            scheduler=scheduler,
+        )
     if study.stage == "analytic" or not study.search.tries_all:
         from .search import run_search
 
@@ -144,6 +157,7 @@ class StudyRun:
     ) -> None:
         self._plan, self._ledger, self._cache, self._stages, self._progress = plan, ledger, cache, stages, progress
         self._versions = versions()
+        self._runs = str(cache.absolute()) if may_share_runs(plan.study) else None
         finished = ledger.keys()
         stray = finished - {planned.key for planned in plan.points}
         if is_whole and stray:
@@ -202,7 +216,9 @@ class StudyRun:
             dataset=teacher.dataset,
             seed=teacher.seed,
             teacher_folder=teacher.folder,
-            folder=self._folder("student", student.key),
+            folder=self._folder(student.kind, student.key),
+            settle_images=student.settle_images,
+            hardware=student.hardware,
         )
         return Task(work=self._stages.student, items=(job,))
 
@@ -216,7 +232,8 @@ class StudyRun:
             self._commit([(planned, end(planned, reason)) for planned in points], outcome.task.tries)
             self._report("students", self._n_students_done, self._n_students, f"{_text(job.values)}: {reason}")
             return []
-        self._commit_stage("student", job.key, job.values, outcome.results[0])
+        kind: Preparation = "student" if job.settle_images is None else "ptq"
+        self._commit_stage(kind, job.key, job.values, outcome.results[0])
         message = f"student {_text(job.values)} {_accuracy_text(outcome.results[0])}"
         self._report("students", self._n_students_done, self._n_students, message)
         jobs = [self._point_job(planned, job.folder) for planned in points]
@@ -233,6 +250,8 @@ class StudyRun:
             calibration_images=study.calibration_images,
             cycle_images=study.cycle_images,
             seed=study.seeds.simulation,
+            stage=self._plan.stage.stage,
+            runs_folder=self._runs,
         )
 
     def _after_points(self, outcome: Outcome) -> None:
@@ -250,9 +269,7 @@ class StudyRun:
         done = len(self._plan.points) - len(self.missing)
         self._report("points", done, len(self._plan.points), "designs")
 
-    def _commit_stage(
-        self, stage: Literal["teacher", "student"], key: str, values: Mapping[str, Any], prepared: Prepared
-    ) -> None:
+    def _commit_stage(self, stage: Preparation, key: str, values: Mapping[str, Any], prepared: Prepared) -> None:
         row = StageRow(
             key=key, stage=stage, values=values, notes=prepared.notes, wall_s=prepared.wall_s, cpu_s=prepared.cpu_s
         )
@@ -287,22 +304,25 @@ class StudyRun:
 def finish(
     study: StudyConfig, ledger: Ledger, out: Path, *, n_missing: int, n_resumed: int, start: float
 ) -> StudySummary:
-    """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``."""
+    """Write ``front.csv`` and say what the run did; ``start`` is its ``time.perf_counter``.
+
+    Of a study with stages, results are those of the last one that has some; what has no result is counted in all.
+    """
     # Columns, not rows: a million rows in memory would be some gigabytes.
     table = study_table(ledger, study)
-    kept = table.admissible(study.constraints, reference_accuracy(ledger.stages()))
-    mine = kept & table.of_stage(main_stage(table))
-    best = table.front(mine, study.objective_list())
-    write_front_csv(out / FRONT_FILE, ledger.rows_at(table.point[best]))
-    volume, reference = _volume(study, ledger, table, mine, is_whole=n_missing == 0)
+    last = table.of_stage(main_stage(table))
+    kept = table.admissible(study.constraints, reference_accuracy(ledger.stages())) & last
+    best = table.front(kept, study.objective_list())
+    write_front_csv(out / FRONT_FILE, ledger.rows_at(table.row[best]))
+    volume, reference = _volume(study, ledger, table, kept, is_whole=n_missing == 0)
     return StudySummary(
-        n_ok=table.count("ok"),
+        n_ok=int((table.ok() & last).sum()),
         n_infeasible=table.count("infeasible"),
         n_failed=table.count("failed", "timeout"),
         n_missing=n_missing,
         n_resumed=n_resumed,
         interrupted=n_missing > 0,
-        choice=knee(ledger.rows_at(table.point[table.front(mine, BALANCE)])),
+        choice=knee(ledger.rows_at(table.row[table.front(kept, BALANCE)])),
         wall_s=time.perf_counter() - start,
         n_admissible=int(kept.sum()),
         n_front=int(best.sum()),

@@ -38,7 +38,10 @@ def open_folder(study: StudyConfig, out: Path, *, resume: bool) -> Iterator[Ledg
         raise StudyError(f"{out}: cannot be made ({error.strerror}); give a writable --out folder") from None
     with _only_driver(out):
         for unfinished in (out / CACHE_FOLDER).glob(".*"):  # what a killed run was building
-            shutil.rmtree(unfinished, ignore_errors=True)
+            if unfinished.is_file():
+                unfinished.unlink()
+            else:
+                shutil.rmtree(unfinished, ignore_errors=True)
         if not (out / STUDY_FILE).is_file():
             write_atomic(out / STUDY_FILE, study_yaml(study))
         path = out / LEDGER_FILE

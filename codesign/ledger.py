@@ -19,45 +19,15 @@ from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.version import MODEL_VERSION
 
+from .ledger_schema import APPLICATION_ID, SCHEMA, SCHEMAS, TABLES, migrate
+
 Status = Literal["ok", "infeasible", "failed", "timeout"]
 Value = int | float | str | bool
+#: What is prepared before points are evaluated: networks that are trained, or quantised without training.
+Preparation = Literal["teacher", "student", "ptq"]
 
-SCHEMA = 1
-# Marks the file as ours in its header ("SLgr"); any other SQLite file is refused.
-_APPLICATION_ID = 0x534C6772
-
-_TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE points (
-    key TEXT PRIMARY KEY,
-    point INTEGER NOT NULL UNIQUE,
-    status TEXT NOT NULL CHECK (status IN ('ok', 'infeasible', 'failed', 'timeout')),
-    reason TEXT NOT NULL,
-    axes TEXT NOT NULL,
-    config TEXT NOT NULL,
-    metrics TEXT NOT NULL,
-    n_images INTEGER NOT NULL,
-    correct BLOB,
-    seeds TEXT NOT NULL,
-    versions TEXT NOT NULL,
-    wall_s REAL NOT NULL,
-    cpu_s REAL NOT NULL,
-    tries INTEGER NOT NULL,
-    created_at TEXT NOT NULL
-) STRICT;
-CREATE TABLE stages (
-    key TEXT NOT NULL,
-    stage TEXT NOT NULL CHECK (stage IN ('teacher', 'student')),
-    axes TEXT NOT NULL,
-    notes TEXT NOT NULL,
-    wall_s REAL NOT NULL,
-    cpu_s REAL NOT NULL,
-    created_at TEXT NOT NULL,
-    PRIMARY KEY (stage, key)
-) STRICT;
-"""
 _POINT_COLUMNS = (
-    "key, point, status, reason, axes, config, metrics, n_images, correct, seeds, versions, "
+    "key, point, stage, status, reason, axes, config, metrics, n_images, correct, seeds, versions, "
     "wall_s, cpu_s, tries, created_at"
 )
 
@@ -100,7 +70,7 @@ class Row:
 
     @property
     def stage(self) -> str:
-        """Which figures these are: ``full`` (trained and simulated) or ``analytic`` (closed form)."""
+        """Where these figures come from: ``full`` unless ``config`` says another one (docs/studies.md, "Stages")."""
         return str(self.config.get("stage", "full"))
 
 
@@ -110,7 +80,7 @@ class StageRow:
 
     Attributes:
         key: content hash; the folder is ``cache/<stage>-<first 16 digits of key>``.
-        stage: ``teacher`` or ``student``.
+        stage: ``teacher``, ``student`` (trained), or ``ptq`` (the teacher's weights, quantised).
         values: student axes of a student, empty for the teacher.
         notes: what the trainer reports, e.g. ``{"accuracy": 0.97, "n": 360}``.
         wall_s: wall time spent.
@@ -118,7 +88,7 @@ class StageRow:
     """
 
     key: str
-    stage: Literal["teacher", "student"]
+    stage: Preparation
     values: Mapping[str, Value]
     notes: Mapping[str, Any]
     wall_s: float
@@ -131,6 +101,9 @@ class Ledger:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        # Read by an older schema, which has no column of stages; rows know theirs from ``config``.
+        (n,) = connection.execute("SELECT count(*) FROM pragma_table_info('points') WHERE name = 'stage'").fetchone()
+        self._columns = _POINT_COLUMNS if n else _POINT_COLUMNS.replace(" stage,", " 'full',")
 
     def __enter__(self) -> Ledger:
         return self
@@ -142,9 +115,11 @@ class Ledger:
         """Close the file; what was added is committed already."""
         self._connection.close()
 
-    def rows(self, limit: int | None = None) -> tuple[Row, ...]:
-        """Every finished point (or the first ``limit``), in the order of the index."""
-        query = f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point LIMIT ?"
+    def rows(self, limit: int | None = None, *, stage: str | None = None) -> tuple[Row, ...]:
+        """Every finished point (or the first ``limit``), in the order of the index; of one ``stage`` or of all."""
+        if stage is not None:
+            return tuple(row for row in self.rows(limit) if row.stage == stage)
+        query = f"SELECT {self._columns} FROM points ORDER BY point, key LIMIT ?"
         with _damage_named(self.path):
             cursor = self._connection.execute(query, (-1 if limit is None else limit,))
             read = _Reader()
@@ -154,24 +129,24 @@ class Ledger:
         """Every finished point in the order of the index, one after the other."""
         with _damage_named(self.path):
             read = _Reader()
-            for record in self._connection.execute(f"SELECT {_POINT_COLUMNS} FROM points ORDER BY point"):
+            for record in self._connection.execute(f"SELECT {self._columns} FROM points ORDER BY point, key"):
                 yield _row(record, read)
 
     def find(self, keys: Iterable[str]) -> dict[str, Row]:
         """Finished points by key; keys that are not there are left out."""
-        query = f"SELECT {_POINT_COLUMNS} FROM points WHERE key = ?"
+        query = f"SELECT {self._columns} FROM points WHERE key = ?"
         with _damage_named(self.path):
             records = (self._connection.execute(query, (key,)).fetchone() for key in dict.fromkeys(keys))
             read = _Reader()
             return {record[0]: _row(record, read) for record in records if record is not None}
 
-    def rows_at(self, points: Iterable[int]) -> tuple[Row, ...]:
-        """Finished points by number, in the order of ``points``; numbers that are not there are left out."""
-        query = f"SELECT {_POINT_COLUMNS} FROM points WHERE point = ?"
+    def rows_at(self, rows: Iterable[int]) -> tuple[Row, ...]:
+        """Finished points by row of the table, as ``texts`` tells it, in the order of ``rows``."""
+        query = f"SELECT {self._columns} FROM points WHERE rowid = ?"
         with _damage_named(self.path):
-            records = (self._connection.execute(query, (int(point),)).fetchone() for point in points)
+            records = (self._connection.execute(query, (int(row),)).fetchone() for row in rows)
             read = _Reader()
-            return tuple(_row(record, read) for record in records if record is not None)
+            return tuple(_row(record, read) for record in records)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -193,7 +168,7 @@ class Ledger:
             return tuple(self._connection.execute(query).fetchall())
 
     def texts(self, paths: Sequence[str], chunk: int = 20_000) -> Iterator[tuple[str, ...]]:
-        """JSON lists of point, status, stage, axes and of each of ``paths`` into the metrics, ``chunk`` points a time.
+        """JSON lists of row, point, status, stage, axes, and of each of ``paths`` in the metrics; ``chunk`` points a time.
 
         SQLite cuts the numbers out of their records as they are written, many times faster than Python reads whole
         records; what is not there is NaN.
@@ -202,7 +177,7 @@ class Ledger:
             raise StudyError(f"SQLite {sqlite3.sqlite_version} is too old for this; it needs 3.38 or newer")
         parts = [f"group_concat(coalesce(metrics -> '$.{path}', 'NaN'))" for path in paths]
         query = (
-            "SELECT group_concat(point), group_concat('\"' || status || '\"'), "
+            "SELECT group_concat(rowid), group_concat(point), group_concat('\"' || status || '\"'), "
             "group_concat(coalesce(config -> '$.stage', '\"full\"')), group_concat(axes)"
             f"{''.join(f', {part}' for part in parts)} FROM points WHERE point >= ? AND point < ?"
         )
@@ -319,8 +294,10 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
                 connection.execute("PRAGMA query_only = ON")
             else:
                 _durable(connection)
+            _check_versions(path, Ledger(path, connection).meta(), read_only=read_only)
+            if not read_only and Ledger(path, connection).meta()["schema"] != SCHEMA:
+                migrate(connection)
             ledger = Ledger(path, connection)
-            _check_versions(path, ledger.meta(), read_only=read_only)
         except BaseException:
             connection.close()
             raise
@@ -385,10 +362,10 @@ def _write_tables(connection: sqlite3.Connection, study: Mapping[str, Any]) -> N
     }
     # One transaction: after a kill there is the whole schema with its meta data, or nothing.
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _TABLES.split(";"):
+    for statement in TABLES.split(";"):
         connection.execute(statement)
     connection.executemany("INSERT INTO meta VALUES (?, ?)", [(name, _dump(value)) for name, value in meta.items()])
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.commit()
 
 
@@ -414,7 +391,7 @@ def _check_file(path: Path, connection: sqlite3.Connection) -> None:
     if _is_empty(connection):
         raise StudyError(f"{path}: an empty ledger; run the study with --resume")
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id != _APPLICATION_ID:
+    if application_id != APPLICATION_ID:
         raise StudyError(f"{path}: an SQLite file, but not a spikeloop ledger; give another --out folder")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
@@ -422,9 +399,10 @@ def _check_file(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _check_versions(path: Path, meta: Mapping[str, Any], *, read_only: bool) -> None:
-    if meta.get("schema") != SCHEMA:
+    if meta.get("schema") not in SCHEMAS:
         raise StudyError(
-            f"{path}: ledger schema {meta.get('schema')}, this version reads schema {SCHEMA}; give another --out folder"
+            f"{path}: ledger schema {meta.get('schema')}, this version reads schema {SCHEMAS[0]} to {SCHEMAS[-1]}; "
+            "give another --out folder"
         )
     if not read_only and meta.get("model_version") != MODEL_VERSION:
         raise StudyError(
@@ -441,6 +419,7 @@ def _record(row: Row) -> tuple[Any, ...]:
     return (
         row.key,
         row.index,
+        row.stage,
         row.status,
         row.reason,
         _dump(dict(row.values)),
@@ -466,7 +445,7 @@ class _Reader(dict[str, Any]):
 
 
 def _row(record: tuple[Any, ...], read: _Reader) -> Row:
-    key, index, status, reason, axes, config, metrics, n_images, correct, seeds, versions, *rest = record
+    key, index, _, status, reason, axes, config, metrics, n_images, correct, seeds, versions, *rest = record
     wall_s, cpu_s, tries, created_at = rest
     return Row(
         index=index,

@@ -10,11 +10,19 @@ from typing import Any
 from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.cost.technology import load_technology
 from spikeloop.simulator.errors import ConfigError
-from spikeloop.simulator.spec import Spec, canonical_hash
+from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.version import MODEL_VERSION
 
+from .ledger import Preparation
 from .space import Point, Space, compile_space
+from .stage_spec import FULL, UNTRAINED, StageSpec
 from .study import Scalar, StudyConfig
+
+# Fields of a training file that only training reads: without training they change nothing.
+_TRAINING_ONLY = (
+    *("role", "dataset", "teacher", "seed", "losses", "augmentation", "epochs", "frozen_epochs", "optimiser", "lr"),
+    *("momentum", "warmup_epochs", "weight_decay", "cosine", "hardware"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +38,28 @@ class PlannedPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStudent:
-    """A student that some points share; ``training`` is its resolved training configuration."""
+    """A student that some points share; ``training`` is its resolved training configuration.
+
+    ``kind`` ``ptq``: the teacher's weights, quantised, with ``settle_images`` training images for the batch norms.
+    ``hardware`` is the design that it is trained for, None if training knows none.
+    """
 
     key: str
     values: Mapping[str, Scalar]
     training: Mapping[str, Any]
+    kind: Preparation = "student"
+    settle_images: int | None = None
+    hardware: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All points of a resolved study, in their order."""
+    """All points of a resolved study in one stage, in their order."""
 
     study: StudyConfig
     points: tuple[PlannedPoint, ...]
     students: tuple[PlannedStudent, ...]
+    stage: StageSpec = FULL
 
     @property
     def n_infeasible(self) -> int:
@@ -80,10 +96,11 @@ def technology_hash_of(space: Space) -> str:
 
 
 class PointPlanner:
-    """Plans points; remembers designs and students, of which there are fewer than points."""
+    """Plans points of a stage; remembers designs and students, of which there are fewer than points."""
 
-    def __init__(self, *, study: StudyConfig, space: Space, technology_hash: str) -> None:
+    def __init__(self, *, study: StudyConfig, space: Space, technology_hash: str, stage: StageSpec = FULL) -> None:
         self._study, self._space, self._technology_hash = study, space, technology_hash
+        self._stage = stage
         # Names belong to the key: conditions give two points the same values on different axes.
         self._hardware: dict[tuple[tuple[str, Scalar], ...], HardwareConfig | str] = {}
         self._students: dict[tuple[tuple[str, Scalar], ...], PlannedStudent | str] = {}
@@ -109,15 +126,37 @@ class PointPlanner:
     def _student(self, point: Point) -> PlannedStudent | str:
         values = point.part("student")
         place = tuple(values.items())
+        if self._space.trains_on_hardware:  # another design, another student
+            place += tuple(point.part("hw").items())
         if place not in self._students:
             try:
-                training = self._space.student_of(point)
+                self._students[place] = self._planned_student(point, values)
             except ConfigError as error:
                 self._students[place] = str(error)
-            else:
-                key = _student_key(self._study, self._teacher_key, training)
-                self._students[place] = PlannedStudent(key=key, values=values, training=training.resolved())
         return self._students[place]
+
+    def _planned_student(self, point: Point, values: Mapping[str, Scalar]) -> PlannedStudent:
+        training = self._space.student_of(point)
+        if self._stage.stage in UNTRAINED:
+            key = _untrained_key(self._teacher_key, training, self._stage.n_settled)
+            return PlannedStudent(
+                key=key, values=values, training=training.resolved(), kind="ptq", settle_images=self._stage.n_settled
+            )
+        if self._stage.epochs is not None:
+            from spikeloop.distill.schedule import shortened
+
+            raw = shortened(training.resolved(), self._stage.epochs)
+            training = validate_spec(type(training), raw, where=f"stage short: {values}")
+        key = _student_key(self._study, self._teacher_key, training)
+        if not self._space.trains_on_hardware:
+            return PlannedStudent(key=key, values=values, training=training.resolved())
+        hardware = self._space.hardware_of(point)
+        return PlannedStudent(
+            key=canonical_hash([key, hardware.content_hash()]),
+            values=values,
+            training=training.resolved(),
+            hardware=hardware.resolved(),
+        )
 
     def _design(self, point: Point) -> HardwareConfig | str:
         place = tuple(point.part("hw").items())
@@ -129,14 +168,17 @@ class PointPlanner:
         return self._hardware[place]
 
     def _run(self) -> dict[str, Any]:
-        study = self._study
-        return {
+        study, stage = self._study, self._stage.stage
+        fields = {
             "dataset": study.dataset,
             "split": "test",
             "images": study.images,
             "calibration_images": study.calibration_images,
             "cycle_images": study.cycle_images,
         }
+        if stage == "cycle":  # no other test images are run
+            del fields["images"]
+        return fields if stage == "full" else {"stage": stage, **fields}
 
     def _identity(self, point: Point, student: PlannedStudent | str, hardware: HardwareConfig | str) -> dict[str, Any]:
         impossible = {"base": self._space.hardware.content_hash(), "values": dict(point.values)}
@@ -172,3 +214,8 @@ def _student_key(study: StudyConfig, teacher_key: str, training: Spec) -> str:
             "seed": study.seeds.training,
         }
     )
+
+
+def _untrained_key(teacher_key: str, training: Spec, settle_images: int) -> str:
+    fields = {name: value for name, value in training.resolved().items() if name not in _TRAINING_ONLY}
+    return canonical_hash({"teacher": teacher_key, "untrained": fields, "settle_images": settle_images})

@@ -50,13 +50,13 @@ def shown_value(metric: str, value: float) -> float:
 def page_table(view: StudyView) -> dict[str, Any]:
     """What the page's script needs, ready for JSON: columns, rows and the marks of the rows."""
     columns, axes = table_columns(view.rows), {name for row in view.rows for name in row.values}
-    picked = view.choice.row.index if view.choice is not None else None
+    picked = view.choice.row.key if view.choice is not None else None
     x, y = _first_axes(view)
     return {
         "columns": [{"key": c.key, "label": c.label, "kind": c.kind, "axis": c.key in axes} for c in columns],
         "rows": [[c.cell(row) for c in columns] for row in view.rows],
-        "front": [i for i, row in enumerate(view.rows) if row.index in view.front],
-        "picked": [i for i, row in enumerate(view.rows) if row.index == picked],
+        "front": [i for i, row in enumerate(view.rows) if row.key in view.front],
+        "picked": [i for i, row in enumerate(view.rows) if row.key == picked],
         "objectives": [{"key": item.metric, "goal": item.goal} for item in view.objectives],
         "stages": list(view.stages),
         "x": x,

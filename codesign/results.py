@@ -174,6 +174,7 @@ def read_results(folder: Path) -> StudyResults:
         StudyError: the folder holds no study or its ledger is damaged.
     """
     from .ledger import open_ledger
+    from .stage_spec import WITHOUT_ACCURACY
     from .study import read_study_folder
     from .study_view import read_view
 
@@ -181,15 +182,15 @@ def read_results(folder: Path) -> StudyResults:
     with open_ledger(folder / "ledger.sqlite") as ledger, ledger.snapshot():
         view, stages, meta = read_view(ledger, study), ledger.stages(), ledger.meta()
         # Only rows with their whole hardware and all its parts are designs of the figures.
-        rows = ledger.rows() if view.stage == "full" else ()
-    good = [row for row in rows if row.status == "ok" and row.stage == view.stage]
+        rows = () if view.stage in WITHOUT_ACCURACY else ledger.rows(stage=view.stage)
+    good = [row for row in rows if row.status == "ok"]
     _check_whole(good, folder)
     picked = view.choice.row if view.choice is not None else None
     return StudyResults(
         name=study.name,
         study_hash=str(meta["study_hash"]),
         points=tuple(
-            _point(row, on_front=row.index in view.front, picked=picked is not None and row.key == picked.key)
+            _point(row, on_front=row.key in view.front, picked=picked is not None and row.key == picked.key)
             for row in good
         ),
         view=view,

@@ -23,6 +23,7 @@ from .plan import Plan, PlannedStudent, PointPlanner, technology_hash_of
 from .provenance import versions
 from .samplers import Answer, check_sampler, make_sampler
 from .space import Point, Space, check_not_empty, compile_space
+from .stage_spec import FULL, StageSpec
 from .stages import Stages
 from .study import Scalar, StudyConfig
 
@@ -75,8 +76,8 @@ def run_search(
     ):
         n_there = len(ledger.keys())
         work = _evaluator(study, space, network, ledger, out, executor, stages)
-        _check_keys(ledger, work)
-        loop = _sweep if study.search.tries_all else _search
+        check_keys(ledger, work)
+        loop = _sweep if study.search.tries_all else ask_and_tell
         n_missing = loop(study, space, ledger, work, progress, interrupts.stopped)
         return finish(study, ledger, out, n_missing=n_missing, n_resumed=n_there, start=start)
 
@@ -95,8 +96,13 @@ def _evaluator(
     return AnalyticEvaluator(study, space, network, ledger, out, executor)
 
 
-def _check_keys(ledger: Ledger, work: Evaluator) -> None:
-    for row in ledger.rows(limit=1):
+def check_keys(ledger: Ledger, work: Evaluator, *, stage: str | None = None) -> None:
+    """Refuse a ledger whose points (of a stage) came from other inputs than today's.
+
+    Raises:
+        StudyError: its first point has another key.
+    """
+    for row in ledger.rows(stage=stage)[:1] if stage is not None else ledger.rows(limit=1):
         if work.key(Point(index=row.index, values=row.values)) != row.key:
             raise StudyError(
                 f"{ledger.path}: holds points of other inputs than today's; the technology or the network file was "
@@ -120,7 +126,7 @@ def _sweep(
     return 0
 
 
-def _search(
+def ask_and_tell(
     study: StudyConfig, space: Space, ledger: Ledger, work: Evaluator, progress: Progress, stop: Callable[[], bool]
 ) -> int:
     """Ask, evaluate, tell, until the evaluations are used up; returns how many were not made.
@@ -160,7 +166,7 @@ class AnalyticEvaluator:
     """Prices points in tasks of a fixed size and commits them in batches."""
 
     def __init__(
-        self, study: StudyConfig, space: Space, network: Network, ledger: Ledger, out: Path, executor: Executor
+        self, study: StudyConfig, space: Space, network: Network | None, ledger: Ledger, out: Path, executor: Executor
     ) -> None:
         self._study_hash, self._folder = study.content_hash(), str(out.absolute())
         self._keys = AnalyticKeys(study, space, network, versions())
@@ -221,14 +227,23 @@ class AnalyticEvaluator:
 
 
 class FullEvaluator:
-    """Trains and simulates the points of a batch; students are shared through the cache."""
+    """Trains and simulates the points of a batch in one stage; students are shared through the cache."""
 
     def __init__(
-        self, study: StudyConfig, space: Space, ledger: Ledger, out: Path, executor: Executor, stages: Stages
+        self,
+        study: StudyConfig,
+        space: Space,
+        ledger: Ledger,
+        out: Path,
+        executor: Executor,
+        stages: Stages,
+        *,
+        stage: StageSpec = FULL,
+        progress: Progress | None = None,
     ) -> None:
         self._study, self._ledger, self._executor, self._stages = study, ledger, executor, stages
-        self._cache = out / CACHE_FOLDER
-        self._planner = PointPlanner(study=study, space=space, technology_hash=technology_hash_of(space))
+        self._cache, self._stage, self._progress = out / CACHE_FOLDER, stage, progress or _silent
+        self._planner = PointPlanner(study=study, space=space, technology_hash=technology_hash_of(space), stage=stage)
 
     def key(self, point: Point) -> str:
         """Ledger key of a point."""
@@ -242,8 +257,8 @@ class FullEvaluator:
             planned.append(plan)
             if student is not None and not plan.reason:
                 students.setdefault(student.key, student)
-        batch = Plan(self._study, tuple(planned), tuple(students.values()))
-        run = StudyRun(batch, self._ledger, self._cache, self._stages, _silent, is_whole=False)
+        batch = Plan(self._study, tuple(planned), tuple(students.values()), self._stage)
+        run = StudyRun(batch, self._ledger, self._cache, self._stages, self._progress, is_whole=False)
         if not run.missing:
             return True
         if stop():

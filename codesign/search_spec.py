@@ -52,6 +52,11 @@ class SearchSpec(Spec):
         """Whether every point is tried."""
         return self.sampler in EXHAUSTIVE
 
+    @property
+    def learns(self) -> bool:
+        """Whether answers decide what is asked next."""
+        return self.sampler in OPTUNA
+
 
 class RandomNetwork(Spec):
     """An untrained network of the zoo: costs depend on its shapes and widths only.

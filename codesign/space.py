@@ -7,7 +7,7 @@ import math
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,10 +17,12 @@ from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import Spec, validate_spec
 
 from .constraints import ConstraintSpec
+from .layer_axes import layer_fields, layer_targets, models_in
 from .names import nearest
 from .study import (
     MAX_ANALYTIC_POINTS,
     MAX_POINTS,
+    LayerAxis,
     Log2Axis,
     RangeAxis,
     Scalar,
@@ -88,6 +90,11 @@ class Space:
     hardware: HardwareConfig
     student: Spec | None
     constraints: tuple[ConstraintSpec, ...] = ()
+
+    @property
+    def trains_on_hardware(self) -> bool:
+        """Whether a student depends on the design that it is trained for (section ``hardware`` of its training)."""
+        return getattr(self.student, "hardware", None) is not None
 
     @property
     def n_points(self) -> int:
@@ -168,9 +175,10 @@ def compile_space(study: StudyConfig) -> Space:
     hardware = validate_spec(HardwareConfig, study.hardware, where="hardware")
     trains = study.stage == "full"
     student = validate_spec(training_spec(), study.student, where="student") if trains else None
-    targets = _targets(student, study.tied)
+    by_layer = {} if student is None else layer_fields(student)
+    targets = _targets(student, study.tied, by_layer)
     names = sorted(study.space, key=lambda name: not name.startswith("student."))
-    axes = tuple(axis for name in names for axis in _axes(name, study.space[name], targets))
+    axes = tuple(axis for name in names for axis in _axes(name, study.space[name], targets, by_layer))
     _check_overlap(axes)
     axes = _conditional(axes, study.conditions)
     space = Space(axes=axes, hardware=hardware, student=student, constraints=tuple(study.constraints))
@@ -262,22 +270,16 @@ def leaf_paths(cls: type[BaseModel], prefix: str) -> tuple[str, ...]:
     """Dotted paths of every scalar field of a record, all variants of a union included."""
     paths: dict[str, None] = {}
     for name, field in cls.model_fields.items():
-        inner = _models_in(field.annotation)
+        inner = models_in(field.annotation)
         for path in [p for model in inner for p in leaf_paths(model, f"{prefix}.{name}")] or [f"{prefix}.{name}"]:
             paths[path] = None
     return tuple(path for path in paths if path not in _NO_AXES)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType) or get_args(annotation):
-        return [model for arg in get_args(annotation) for model in _models_in(arg)]
-    return []
-
-
-def _targets(student: Spec | None, tied: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    """Axis name -> fields: full paths, short student names where unambiguous, and ties."""
+def _targets(
+    student: Spec | None, tied: Mapping[str, list[str]], by_layer: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Axis name -> fields: full paths, short student names where unambiguous, single layers, and ties."""
     hardware = leaf_paths(HardwareConfig, "hw")
     training = () if student is None else leaf_paths(type(student), "student")
     leaves = [path.rpartition(".")[2] for path in training]
@@ -285,6 +287,7 @@ def _targets(student: Spec | None, tied: Mapping[str, list[str]]) -> dict[str, t
     for path, leaf in zip(training, leaves, strict=True):
         if leaves.count(leaf) == 1:
             targets[f"student.{leaf}"] = (path,)
+    targets |= layer_targets(targets, by_layer)
     for name, members in {**BUILT_IN_TIES, **tied}.items():
         if not name.startswith(("hw.", "student.")):
             raise ConfigError(f"tied: '{name}' must start with 'hw.' or 'student.'")
@@ -299,23 +302,46 @@ def _targets(student: Spec | None, tied: Mapping[str, list[str]]) -> dict[str, t
     return targets
 
 
+_AxisSpec = list[Scalar] | RangeAxis | Log2Axis | VectorAxis | LayerAxis
+
+
 def _axes(
-    name: str, values: list[Scalar] | RangeAxis | Log2Axis | VectorAxis, targets: Mapping[str, tuple[str, ...]]
+    name: str, values: _AxisSpec, targets: Mapping[str, tuple[str, ...]], by_layer: Mapping[str, tuple[str, ...]]
 ) -> list[Axis]:
     if name not in targets:
         if name.startswith("student.") and not any(known.startswith("student.") for known in targets):
             raise ConfigError(f"space: {name}: stage: analytic trains no student; use hw. axes, or stage: full")
         raise ConfigError(f"space: no axis '{name}'; {nearest(name, list(targets))}")
     whole = Axis(name=name, values=_choices(name, values), targets=targets[name])
-    if not isinstance(values, VectorAxis):
+    if isinstance(values, VectorAxis):
+        return [
+            replace(whole, name=f"{name}[{i}]", targets=tuple(f"{target}[{i}]" for target in whole.targets))
+            for i in range(values.length)
+        ]
+    layers = next((by_layer[target] for target in whole.targets if target in by_layer), None)
+    if not isinstance(values, LayerAxis):
+        if layers is not None:
+            raise ConfigError(f"space: {name} is a mapping by layer; write {{per_layer: [...]}}, or {name}.{layers[0]}")
         return [whole]
+    if layers is None:
+        raise ConfigError(f"space: {name} is no mapping by layer; list its values without per_layer")
+    return _layer_axes(whole, values.layers or list(layers), layers)
+
+
+def _layer_axes(whole: Axis, wanted: list[str], layers: tuple[str, ...]) -> list[Axis]:
+    """The axis once for each wanted layer."""
+    for layer in wanted:
+        if layer not in layers:
+            raise ConfigError(f"space: {whole.name}: no layer '{layer}'; {nearest(layer, layers)}")
+        if wanted.count(layer) > 1:
+            raise ConfigError(f"space: {whole.name}: layer '{layer}' is given twice; keep one")
     return [
-        replace(whole, name=f"{name}[{i}]", targets=tuple(f"{target}[{i}]" for target in whole.targets))
-        for i in range(values.length)
+        replace(whole, name=f"{whole.name}.{layer}", targets=tuple(f"{target}.{layer}" for target in whole.targets))
+        for layer in wanted
     ]
 
 
-def _choices(name: str, values: list[Scalar] | RangeAxis | Log2Axis | VectorAxis) -> tuple[Scalar, ...]:
+def _choices(name: str, values: _AxisSpec) -> tuple[Scalar, ...]:
     choices = values if isinstance(values, list) else values.values()
     if not choices:
         raise ConfigError(f"space: {name}: no values; give at least one")
@@ -397,7 +423,7 @@ def _set(record: dict[str, Any], leaf: str, value: Scalar) -> None:
 
 def _adc_of_kind(adc: dict[str, Any], kind: Scalar) -> dict[str, Any]:
     annotation = HardwareConfig.model_fields["adc"].annotation
-    known = {model.model_fields["kind"].default: set(model.model_fields) for model in _models_in(annotation)}
+    known = {model.model_fields["kind"].default: set(model.model_fields) for model in models_in(annotation)}
     return {**{name: adc[name] for name in adc if name in known.get(kind, ())}, "kind": kind}
 
 

@@ -23,12 +23,16 @@ from spikeloop.simulator.errors import ConfigError, DatasetError, MappingError, 
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.spec import validate_spec
 
+from .runs import keep_run, known_run, run_path
+from .stage_spec import UNTRAINED, StageName
 from .study import StudyConfig
 
 if TYPE_CHECKING:
+    from spikeloop.distill.config import TrainingConfig
     from spikeloop.distill.datasets import AnyDataset
     from spikeloop.distill.event_sets import Split
     from spikeloop.distill.events import FrameRule
+    from spikeloop.models.net import SpikingNet
     from spikeloop.simulator.cost.technology import Technology
     from spikeloop.simulator.network.graph import InputNode, Network
     from spikeloop.simulator.network.spikes import SpikeTrain
@@ -50,7 +54,11 @@ class TeacherJob:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentJob:
-    """Distil a student from the teacher in ``teacher_folder`` and write its network file into ``folder``."""
+    """Make a student from the teacher in ``teacher_folder`` and write its network file into ``folder``.
+
+    ``settle_images``: None distils it, a number quantises the teacher's weights and settles the batch norms on so many
+    training images. ``hardware`` is the design that it is trained for, None if training knows none.
+    """
 
     key: str
     values: Mapping[str, Any]
@@ -59,6 +67,8 @@ class StudentJob:
     seed: int
     teacher_folder: str
     folder: str
+    settle_images: int | None = None
+    hardware: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +82,11 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class PointJob:
-    """Evaluate the network in ``student_folder`` on one design."""
+    """Evaluate the network in ``student_folder`` on one design.
+
+    ``stage`` ``cycle`` runs the ``cycle_images`` only and tells no accuracy. Functional runs are kept in
+    ``runs_folder`` for the designs that compute the same; None keeps none.
+    """
 
     index: int
     student_folder: str
@@ -82,6 +96,8 @@ class PointJob:
     calibration_images: int
     cycle_images: int
     seed: int
+    stage: StageName = "full"
+    runs_folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +140,10 @@ def prepare_teacher(jobs: tuple[TeacherJob, ...]) -> tuple[Prepared, ...]:
 
 def prepare_student(jobs: tuple[StudentJob, ...]) -> tuple[Prepared, ...]:
     """Students with their network files, from the cache where they are there already."""
-    return tuple(cached(Path(job.folder), partial(_train_student, job)) for job in jobs)
+    return tuple(
+        cached(Path(job.folder), partial(_train_student if job.settle_images is None else _quantise_teacher, job))
+        for job in jobs
+    )
 
 
 def evaluate_points(jobs: tuple[PointJob, ...]) -> tuple[PointResult, ...]:
@@ -167,16 +186,23 @@ def evaluate_design(job: PointJob) -> PointResult:
     wall, cpu = time.perf_counter(), time.process_time()
     network = _network(str(Path(job.student_folder) / NETWORK_FILE))
     hardware = validate_spec(HardwareConfig, dict(job.hardware), where="hardware")
+    spikes = _spikes(job.dataset, "test", job.cycle_images if job.stage == "cycle" else job.images, _input_of(network))
+    run = _run_path(job, network, hardware, spikes.n_images)
+    known = known_run(run)
     evaluation = evaluate(
         network,
         hardware,
-        _spikes(job.dataset, "test", job.images, _input_of(network)),
+        # A few images say nothing about the accuracy.
+        dataclasses.replace(spikes, labels=None) if job.stage == "cycle" else spikes,
         seed=job.seed,
         calibration=_spikes(job.dataset, "train", job.calibration_images, _input_of(network)),
         cycle_images=job.cycle_images,
         technology=_technology(hardware.technology),
         observers=lambda program, _: (CriticalPath(program),),
+        outputs=known,
     )
+    if known is None:
+        keep_run(run, evaluation.outputs)
     correct, metrics = evaluation.correct, to_json(evaluation.metrics)
     _check_finite(metrics)
     return PointResult(
@@ -188,6 +214,21 @@ def evaluate_design(job: PointJob) -> PointResult:
         network_hash=network.content_hash(),
         wall_s=time.perf_counter() - wall,
         cpu_s=time.process_time() - cpu,
+    )
+
+
+def _run_path(job: PointJob, network: Network, hardware: HardwareConfig, n_images: int) -> Path | None:
+    if job.runs_folder is None:
+        return None
+    return run_path(
+        job.runs_folder,
+        network,
+        hardware,
+        dataset=job.dataset,
+        images=n_images,
+        calibration_images=job.calibration_images,
+        cycle_images=job.cycle_images,
+        seed=job.seed,
     )
 
 
@@ -234,6 +275,11 @@ def check_data(study: StudyConfig) -> None:
         ("images", study.images, len(dataset.test_labels)),
         ("calibration_images", study.calibration_images, len(dataset.train_labels)),
         ("cycle_images", study.cycle_images, study.images),
+        *(
+            (f"stages: {item.stage}: settle_images", item.n_settled, len(dataset.train_labels))
+            for item in study.stages
+            if item.stage in UNTRAINED
+        ),
     ):
         if wanted > there:
             raise DatasetError(f"study {study.name}: {field_name}={wanted}, there are {there}; allowed 1 to {there}")
@@ -309,17 +355,37 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
     from spikeloop.distill.config import TrainingConfig
     from spikeloop.distill.train import train_student
-    from spikeloop.models.export import to_network
-    from spikeloop.simulator.network.io import save_network
 
     torch.set_num_threads(1)
     config = validate_spec(TrainingConfig, dict(job.training), where="student")
     teacher = load_checkpoint(Path(job.teacher_folder)).net
     result = train_student(config, _dataset(job.dataset), teacher)
     save_checkpoint(folder, result)
-    notes = {"dataset": job.dataset, "student": job.key}
-    if not result.net.plan.input.static:
-        notes["frames"] = config.frames
-    network = to_network(result.net, result.net.plan.name, notes)
-    save_network(network, folder / NETWORK_FILE)
+    _save_network(result.net, config, job, folder)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
+
+
+def _quantise_teacher(job: StudentJob, folder: Path) -> Mapping[str, Any]:
+    import torch
+
+    from spikeloop.distill.checkpoint import load_checkpoint
+    from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.ptq import quantise_trained, settling_codes
+
+    torch.set_num_threads(1)
+    config = validate_spec(TrainingConfig, dict(job.training), where="student")
+    teacher = load_checkpoint(Path(job.teacher_folder)).net
+    assert job.settle_images is not None  # else it is trained
+    codes = settling_codes(config, _dataset(job.dataset), job.settle_images)
+    _save_network(quantise_trained(config, teacher, codes), config, job, folder)
+    return {"settle_images": job.settle_images}
+
+
+def _save_network(net: SpikingNet, config: TrainingConfig, job: StudentJob, folder: Path) -> None:
+    from spikeloop.models.export import to_network
+    from spikeloop.simulator.network.io import save_network
+
+    notes = {"dataset": job.dataset, "student": job.key}
+    if not net.plan.input.static:
+        notes["frames"] = config.frames
+    save_network(to_network(net, net.plan.name, notes), folder / NETWORK_FILE)

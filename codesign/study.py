@@ -17,6 +17,7 @@ from .constraints import ConstraintSpec, contradiction
 from .names import nearest
 from .pareto import CSV_METRICS, Objective
 from .search_spec import RandomNetwork, SearchSpec, untrained
+from .stage_spec import WITHOUT_ACCURACY, StageSpec, check_stages
 
 Scalar = int | float | str | bool
 
@@ -76,10 +77,24 @@ class VectorAxis(Spec):
         return list(self.vector)
 
 
+class LayerAxis(Spec):
+    """A field that is a mapping by layer: an axis ``name.layer`` of the same choices for each of ``layers``.
+
+    Without ``layers`` these are all that the field may name, the first and the last one too.
+    """
+
+    per_layer: list[Scalar] = Field(min_length=1)
+    layers: list[str] | None = Field(default=None, min_length=1)
+
+    def values(self) -> list[Scalar]:
+        """Values of each layer."""
+        return list(self.per_layer)
+
+
 def _axis_kind(value: Any) -> str:
     if isinstance(value, dict):
-        return next((kind for kind in ("log2", "vector") if kind in value), "range")
-    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"))
+        return next((kind for kind in ("log2", "vector", "per_layer") if kind in value), "range")
+    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"), (LayerAxis, "per_layer"))
     return next((kind for cls, kind in kinds if isinstance(value, cls)), "choices")
 
 
@@ -87,13 +102,14 @@ AxisValues = Annotated[
     Annotated[list[Scalar], Tag("choices")]
     | Annotated[RangeAxis, Tag("range")]
     | Annotated[Log2Axis, Tag("log2")]
-    | Annotated[VectorAxis, Tag("vector")],
+    | Annotated[VectorAxis, Tag("vector")]
+    | Annotated[LayerAxis, Tag("per_layer")],
     Discriminator(_axis_kind),
 ]
 
 
 #: Fields of a study that came after its first schema.
-_LATER_FIELDS = ("conditions", "constraints", "stage", "network", "density", "reference_point")
+_LATER_FIELDS = ("conditions", "constraints", "stage", "network", "density", "reference_point", "stages")
 
 
 class Seeds(Spec):
@@ -128,11 +144,14 @@ class StudyConfig(Spec):
         teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
         student: base training of the students, in the same forms; the space changes single fields of it.
         space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
-            names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list.
+            names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list,
+            ``{per_layer: [...]}`` for one that is a mapping by layer.
         conditions: axis -> {other axis: values}: the axis is a part of a point only where the other has one of them.
         constraints: demands on the designs that may stand on the front.
         stage: ``full`` trains students and simulates every design; ``analytic`` prices ``network`` in closed form
             under spikes of ``density`` (one, or one a layer), without accuracy.
+        stages: cheap stages before the dear ones; every stage but the last says which points go on. Without them,
+            ``stage`` is the only one.
         reference_point: point of the hypervolume, in the order of the objectives; default: the worst values found,
             kept in the ledger when the study is finished.
         tied: new axis name -> the axes that it sets to one value; ``hw.crossbar.size`` is built in.
@@ -161,6 +180,7 @@ class StudyConfig(Spec):
     network: str | RandomNetwork | None = None
     density: float | dict[str, float] = 0.15
     reference_point: list[float] | None = None
+    stages: list[StageSpec] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -201,6 +221,30 @@ class StudyConfig(Spec):
         return self
 
     @model_validator(mode="after")
+    def _stages_follow_each_other(self) -> StudyConfig:
+        if not self.stages:
+            return self
+        if self.stage != "full":
+            raise ValueError(f"stage: {self.stage} and stages exclude each other; keep one")
+        check_stages(self.stages)
+        for item in self.stages:
+            if not self.objectives_of(item.stage):
+                raise ValueError(
+                    f"stages: {item.stage} has no accuracy, the only objective; add a cost, or leave it out"
+                )
+        last = self.stages[-1].stage
+        bounded = any((item.metric or "").startswith("accuracy") for item in self.constraints)
+        if last in WITHOUT_ACCURACY and (bounded or len(self.objectives_of(last)) < len(self.objectives)):
+            raise ValueError(f"stages: {last} is the last one and has no accuracy; end with ptq, short or full")
+        first = self.stages[0].stage
+        if self.search.learns and len(self.objectives_of(first)) < len(self.objectives):
+            raise ValueError(
+                f"search: {self.search.sampler} learns from the first stage and {first} has no accuracy, so that it "
+                "would look for cheap designs only; begin with ptq, or use grid, random or sobol"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _constraints_agree(self) -> StudyConfig:
         pair = contradiction(self.constraints)
         if pair is not None:
@@ -223,6 +267,22 @@ class StudyConfig(Spec):
     def objective_list(self) -> tuple[Objective, ...]:
         """The objectives as the Pareto functions take them."""
         return tuple(Objective(metric=item.metric, goal=item.goal) for item in self.objectives)
+
+    def objectives_of(self, stage: str) -> tuple[Objective, ...]:
+        """The objectives that a stage has figures of."""
+        return tuple(
+            item for item in self.objective_list() if item.metric != "accuracy" or stage not in WITHOUT_ACCURACY
+        )
+
+    def constraints_of(self, stage: str) -> list[ConstraintSpec]:
+        """The constraints that can be told in a stage: bounds of the accuracy only where there is one."""
+        known = stage not in WITHOUT_ACCURACY
+        return [item for item in self.constraints if known or not (item.metric or "").startswith("accuracy")]
+
+    @property
+    def final_stage(self) -> str:
+        """Stage of the rows that fronts and picks are made of."""
+        return self.stages[-1].stage if self.stages else self.stage
 
     def resolved(self) -> dict[str, Any]:
         """Every field; what was added to the schema later only where it is used, so that older studies stay theirs."""
@@ -272,10 +332,20 @@ def resolve_study(study: StudyConfig, *, where: str = "study") -> StudyConfig:
     }
     if study.stage == "full":
         resolved |= {"teacher": _training(study, "teacher", where), "student": _training(study, "student", where)}
+        _check_short(study, resolved["student"], where)
     if isinstance(study.network, str):
         beside = folder / study.network
         resolved["network"] = str((beside if beside.is_file() else Path(study.network)).absolute())
     return study.model_copy(update=resolved)
+
+
+def _check_short(study: StudyConfig, student: dict[str, Any], where: str) -> None:
+    for item in study.stages:
+        if item.epochs is not None and item.epochs >= student["epochs"]:
+            raise ConfigError(
+                f"{where}: stages: short of {item.epochs} epochs is not shorter than the student's "
+                f"{student['epochs']}; allowed 1 to {student['epochs'] - 1}"
+            )
 
 
 def training_spec() -> type[Spec]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .constraints import ACCURACY_DROP, ConstraintSpec
 from .ledger import Ledger, Value
 from .pareto import Objective, nondominated
+from .stage_spec import STAGES
 
 STATUSES = ("ok", "infeasible", "failed", "timeout")
 Mask = NDArray[np.bool_]
@@ -34,14 +35,16 @@ class StudyTable:
     """Every finished point, by number.
 
     Attributes:
-        point: (n_points,) int64, rising.
+        row: (n_points,) int64, row in the ledger: a point has one for each stage.
+        point: (n_points,) int64, rising; of one point the dearer stage comes later.
         status: (n_points,) int8, place in ``STATUSES``.
         stage: (n_points,) int8, place in ``stages``.
-        stages: stages of the points, ``full`` last and ``analytic`` first.
+        stages: stages of the points, the cheapest first.
         axes: columns of the axes, in the order in which the points name them.
         metrics: metric -> (n_points,) float64, NaN where a point has none.
     """
 
+    row: NDArray[np.int64]
     point: NDArray[np.int64]
     status: NDArray[np.int8]
     stage: NDArray[np.int8]
@@ -102,11 +105,12 @@ def read_table(ledger: Ledger, metrics: Iterable[str]) -> StudyTable:
     """
     names = tuple(dict.fromkeys(metrics))
     paths = ["accuracy.value" if name == "accuracy" else name for name in names]
-    points, statuses, stages = [], [], []
+    rows, points, statuses, stages = [], [], [], []
     columns: list[list[NDArray[np.float64]]] = [[] for _ in names]
     axes, stage_codes = _Axes(), dict[str, int]()
     codes = {status: code for code, status in enumerate(STATUSES)}
-    for point, status, stage, values, *numbers in ledger.texts(paths):
+    for row, point, status, stage, values, *numbers in ledger.texts(paths):
+        rows.append(np.array(json.loads(row), dtype=np.int64))
         points.append(np.array(json.loads(point), dtype=np.int64))
         statuses.append(np.array(list(map(codes.__getitem__, json.loads(status))), dtype=np.int8))
         named = json.loads(stage)
@@ -117,13 +121,15 @@ def read_table(ledger: Ledger, metrics: Iterable[str]) -> StudyTable:
         for column, text in zip(columns, numbers, strict=True):
             column.append(np.array(json.loads(text), dtype=np.float64))
     number = _joined(points, np.int64)
-    order = np.argsort(number, kind="stable")
     ranked = sorted(stage_codes, key=_stage_rank)
     recoded = np.array([ranked.index(name) for name in stage_codes] or [0], dtype=np.int8)
+    stage_of = recoded[_joined(stages, np.int8)]
+    order = np.lexsort((stage_of, number))
     return StudyTable(
+        row=_joined(rows, np.int64)[order],
         point=number[order],
         status=_joined(statuses, np.int8)[order],
-        stage=recoded[_joined(stages, np.int8)[order]],
+        stage=stage_of[order],
         stages=tuple(ranked),
         axes=axes.columns(order),
         metrics={name: _joined(column, np.float64)[order] for name, column in zip(names, columns, strict=True)},
@@ -173,7 +179,7 @@ def _level_rank(value: Value) -> tuple[int, float, str]:
 
 
 def _stage_rank(name: str) -> tuple[int, str]:
-    return ({"analytic": 0, "full": 2}.get(name, 1), name)
+    return (STAGES.index(name) if name in STAGES else len(STAGES), name)
 
 
 def _joined(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -48,8 +48,8 @@ class StudyView:
 
     Attributes:
         rows: points shown one by one, by number: all of them, or every front and a sample.
-        front: their numbers on the front of their stage; ``rows`` holds all of these.
-        stage: the stage of the pick, the effects and the curve: ``full`` where there is one.
+        front: keys of the points on the front of their stage; ``rows`` holds all of these.
+        stage: the stage of the pick, the effects and the curve: the dearest that has results.
         n_points, n_ok: points of the ledger, and those with a result.
         n_sampled: points of ``rows`` that were drawn from all others; None if ``rows`` is everything.
         reasons: (status, reason, number of points, first point) of points without a result, most frequent first.
@@ -60,7 +60,7 @@ class StudyView:
     """
 
     rows: tuple[Row, ...]
-    front: frozenset[int]
+    front: frozenset[str]
     front_rows: tuple[Row, ...]
     stage: str
     stages: tuple[str, ...]
@@ -91,20 +91,21 @@ def read_view(ledger: Ledger, study: StudyConfig) -> StudyView:
     mine = table.of_stage(stage)
     pick = table.front(kept & mine, BALANCE)
     shown, n_sampled = _shown(table, front | pick)
-    rows = ledger.rows_at(table.point[shown])
-    numbers = frozenset(int(point) for point in table.point[front])
-    picks = frozenset(int(point) for point in table.point[pick])
-    own = frozenset(int(point) for point in table.point[front & mine])
+    rows = ledger.rows_at(table.row[shown])
+
+    def those_of(mask: Mask) -> tuple[Row, ...]:
+        return tuple(row for row, there in zip(rows, mask[shown], strict=True) if there)
+
     reference = study.reference_point or ledger.meta().get("reference_point")
     volumes, worst = _volumes(table, kept & mine, mine, objectives, reference)
     return StudyView(
         rows=rows,
-        front=numbers,
-        front_rows=tuple(row for row in rows if row.index in own),
+        front=frozenset(row.key for row in those_of(front)),
+        front_rows=those_of(front & mine),
         stage=stage,
         stages=table.stages,
         objectives=tuple(objectives),
-        choice=knee([row for row in rows if row.index in picks]),
+        choice=knee(those_of(pick)),
         n_points=table.point.size,
         n_ok=table.count("ok"),
         n_admissible=int(kept.sum()),

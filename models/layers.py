@@ -237,7 +237,7 @@ class QuantLayer(QuantWeightLayer):
         weight_spec: QuantSpec,
         quantisation: QuantisationSpec,
     ) -> None:
-        grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
+        grid = MembraneGrid(bits=quantisation.membrane_width(geometry.name), guard_bits=quantisation.guard_bits)
         super().__init__(
             geometry, neuron, weight_spec=weight_spec, bn_bits=quantisation.bn_bits, codes_per_theta=float(grid.theta)
         )

@@ -275,13 +275,21 @@ def check_student(plan: Architecture, quantisation: QuantisationSpec) -> None:
     """Refuse a quantisation that the network cannot have.
 
     Raises:
-        NetworkError: a width for an unknown layer, or MINT on a residual stream; the sentence says what is allowed.
+        NetworkError: a width for a layer that is not there, or MINT on a residual stream; the sentence says what is
+            allowed.
     """
     known = geometries(plan)
     for name in quantisation.layer_bits:
         if name not in known:
             raise NetworkError(
                 f"quantisation.layer_bits: network {plan.name} has no layer '{name}'; allowed: {', '.join(known)}"
+            )
+    neurons = neuron_steps(plan)
+    for name in quantisation.membrane_layer_bits:
+        if name not in neurons:
+            raise NetworkError(
+                f"quantisation.membrane_layer_bits: network {plan.name} has no neurons '{name}'; allowed: "
+                f"{', '.join(neurons)}"
             )
     if quantisation.weight_quantiser == "mint" and any(isinstance(step.plan, StreamLif) for step in plan.steps):
         raise NetworkError(

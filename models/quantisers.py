@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
 from spikeloop.simulator.network.quant import QuantSpec, quantise_codes, round_half_up
@@ -29,7 +29,8 @@ class QuantisationSpec(Spec):
     """Precision of a student: every stored number is an integer of these widths, sign included.
 
     ``first_layer_bits`` and ``last_layer_bits`` apply to the layer that reads the input and to the
-    classifier; the layers between take ``weight_bits``; ``layer_bits`` names layers with a width of their own.
+    classifier; the layers between take ``weight_bits``; ``layer_bits`` names layers with a width of their own, and
+    ``membrane_layer_bits`` layers with neurons whose membranes have one.
 
     ``weight_quantiser`` holds for the layers between; the two at the ends are always ``uniform``.
     ``uniform``: ``weight_scale`` puts the largest weight code at the largest magnitude of the layer, at its
@@ -52,6 +53,7 @@ class QuantisationSpec(Spec):
     stream_bits: int = Field(default=8, ge=2, le=24)
     stream_thresholds: Literal[1, 2, 4, 8, 16, 32] = 8
     layer_bits: dict[str, int] = Field(default_factory=dict)
+    membrane_layer_bits: dict[str, int] = Field(default_factory=dict)
     weight_quantiser: Literal["uniform", "rescaw", "mint"] = "uniform"
     weight_scale: WeightScale | None = None
     weight_percentile: float = Field(default=99.0, gt=0, le=100)
@@ -72,7 +74,22 @@ class QuantisationSpec(Spec):
                     f"{where}={bits} with weight_quantiser={self.weight_quantiser}; allowed {least} to 32 "
                     "(a sign and one bit; rescaw needs no sign)"
                 )
+        for layer, bits in self.membrane_layer_bits.items():
+            if not 2 <= bits <= 32:
+                raise ValueError(f"membrane_layer_bits.{layer}={bits}; allowed 2 to 32")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A field that came later is written only where it is used, so that older files keep their hashes.
+        fields: dict[str, Any] = write(self)
+        if not self.membrane_layer_bits:
+            del fields["membrane_layer_bits"]
+        return fields
+
+    def membrane_width(self, layer: str) -> int:
+        """Bits of the membranes of a layer."""
+        return self.membrane_layer_bits.get(layer, self.membrane_bits)
 
     def shares_step(self, reads_input: bool) -> bool:
         """Whether a layer with neurons has one step for weights and membrane."""

@@ -104,7 +104,7 @@ class QuantStreamLif(nn.Module):
         self.name = name
         self.constants = NeuronConstants(neuron)
         self.n_timesteps = n_timesteps
-        self.base_grid = MembraneGrid(bits=quantisation.membrane_bits, guard_bits=quantisation.guard_bits)
+        self.base_grid = MembraneGrid(bits=quantisation.membrane_width(name), guard_bits=quantisation.guard_bits)
         self.stream = stream_grid(quantisation)
         self.input_shift = self.stream.input_shift(self.base_grid)
 

@@ -61,6 +61,7 @@ def evaluate(
     n_threads: int = 1,
     technology: Technology | None = None,
     observers: Callable[[Program, Activity], tuple[Observer, ...]] | None = None,
+    outputs: Outputs | None = None,
 ) -> Evaluation:
     """Accuracy on the simulated hardware and cost of one network on one design. Deterministic given ``seed``.
 
@@ -76,6 +77,8 @@ def evaluate(
         adc_shift: log2 of every layer's ADC lsb, if already known.
         technology: prices; default the one that ``hw`` names.
         observers: makes what sees every phase of the clock, e.g. a ``CriticalPath`` or a ``ChromeTrace``.
+        outputs: the functional run, if it is known from a design that computes the same (``computed_fields``), on
+            the same images; nothing is computed then.
 
     Raises:
         DatasetError: no images, or images that do not fit the network.
@@ -93,20 +96,21 @@ def evaluate(
         pipelined=hw.dataflow.order == "layer_pipelined",
         recorded=observers is not None,
     )
-    silicon = AnalogChip(hw=hw, seed=seed, chip=chip) if needs_chip(hw) else None
-    shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes, chip=silicon)  # ADC ranges
     program = compile_program(mapping, hw)  # struct-of-arrays tables for the clock
-    outputs = run_functional(
-        network,
-        mapping,
-        hw,
-        spikes,
-        adc_shift=shift,
-        cycle_images=cycle_images,
-        chip=silicon,
-        n_threads=n_threads,
-        step_ns=step_time_ns(mapping, hw),
-    )
+    if outputs is None:
+        silicon = AnalogChip(hw=hw, seed=seed, chip=chip) if needs_chip(hw) else None
+        shift = adc_shift or calibrate_adc(network, mapping, hw, calibration or spikes, chip=silicon)  # ADC ranges
+        outputs = run_functional(
+            network,
+            mapping,
+            hw,
+            spikes,
+            adc_shift=shift,
+            cycle_images=cycle_images,
+            chip=silicon,
+            n_threads=n_threads,
+            step_ns=step_time_ns(mapping, hw),
+        )
     seen = observers(program, outputs.activity) if observers else ()
     trace = run_cycles(program, outputs.activity, seen)  # when it happens
     correct = None if spikes.labels is None else outputs.predictions() == spikes.labels

@@ -89,6 +89,28 @@ def test_demo_student_equals_the_integer_walk_where_it_is_delicate(reset, quanti
     assert len(np.unique(truth.logits, axis=0)) == 12
 
 
+@pytest.mark.parametrize(("name", "layers"), [("demo", ("conv1", "conv2")), ("ms_resnet_tiny", ("s1b1_in", "last"))])
+def test_layers_with_widths_of_their_own_equal_the_integer_walk(name, layers):
+    plan = architecture(name)
+    quantisation = QuantisationSpec(
+        weight_bits=3,
+        membrane_bits=6,
+        bn_bits=6,
+        guard_bits=2,
+        layer_bits={next(iter(plan.steps)).name: 2, "fc": 5},
+        membrane_layer_bits=dict(zip(layers, (2, 4), strict=True)),
+    )
+    student = build_student(plan, n_timesteps=4, neuron=NeuronSpec(reset="soft"), quantisation=quantisation, seed=1)
+    network = to_network(shake(student, 2), name)
+    codes = np.random.default_rng(3).integers(0, 2**plan.input.bits, (12, *plan.input.shape))
+    assert_same(student, network, codes)
+    found = {node.name: node.membrane_bits for node in network.nodes if isinstance(node, LifNode)}
+    assert [found[lif_node_name(layer)] for layer in layers] == [2, 4]
+    assert all(bits == 6 for node, bits in found.items() if node not in map(lif_node_name, layers))
+    widths = {node.name: node.weight_bits for node in network.nodes if hasattr(node, "weight_bits")}
+    assert (widths[plan.steps[0].name], widths["fc"]) == (2, 5)
+
+
 def test_forward_in_eval_is_the_integer_run_in_real_units():
     quantisation = QuantisationSpec(weight_bits=4, membrane_bits=4)
     student = build_student(architecture("demo"), n_timesteps=3, neuron=NeuronSpec(), quantisation=quantisation, seed=5)

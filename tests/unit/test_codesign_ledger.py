@@ -149,13 +149,15 @@ def test_a_missing_ledger_is_not_made_by_opening(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("SCHEMA", "schema 1"), ("MODEL_VERSION", "model version")])
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"), [("SCHEMAS", (77, 78), "schema 2"), ("MODEL_VERSION", 77, "model version")]
+)
 def test_another_schema_or_model_version_is_never_mixed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, sentence: str
 ) -> None:
     path = tmp_path / "ledger.sqlite"
     create_ledger(path, STUDY).close()
-    monkeypatch.setattr(ledger_module, name, 77)
+    monkeypatch.setattr(ledger_module, name, value)
     with pytest.raises(StudyError, match=sentence):
         open_ledger(path, read_only=False)
 
@@ -217,3 +219,56 @@ def test_a_ledger_is_closed_by_with(tmp_path: Path) -> None:
         assert isinstance(ledger, Ledger)
     with pytest.raises(StudyError, match="closed"):
         ledger.rows()
+
+
+SCHEMA_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE points (
+    key TEXT PRIMARY KEY, point INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, reason TEXT NOT NULL,
+    axes TEXT NOT NULL, config TEXT NOT NULL, metrics TEXT NOT NULL, n_images INTEGER NOT NULL, correct BLOB,
+    seeds TEXT NOT NULL, versions TEXT NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL, tries INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE stages (
+    key TEXT NOT NULL, stage TEXT NOT NULL CHECK (stage IN ('teacher', 'student')), axes TEXT NOT NULL,
+    notes TEXT NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (stage, key)
+) STRICT;
+"""
+
+
+def older_ledger(path: Path) -> Path:
+    """A ledger as version 0.1 wrote it: two points, one of them analytic, and a teacher."""
+    create_ledger(path.with_name("new"), STUDY).close()
+    with sqlite3.connect(path.with_name("new")) as new, sqlite3.connect(path) as old:
+        old.executescript(SCHEMA_1)
+        meta = dict(new.execute("SELECT name, value FROM meta").fetchall())
+        old.executemany("INSERT INTO meta VALUES (?, ?)", {**meta, "schema": "1"}.items())
+        rest = '"{}", "{}", 3, x\'a0\', "{}", "{}", 1.5, 1.0, 1, "2026-01-01"'.replace('"', "'")
+        for point, config in ((0, "{}"), (1, '{"stage": "analytic"}')):
+            text = rest.replace("'{}'", f"'{config}'", 1)
+            old.execute(f"INSERT INTO points VALUES ('k{point}', {point}, 'ok', '', '{{}}', {text})")
+        old.execute("INSERT INTO stages VALUES ('t', 'teacher', '{}', '{\"accuracy\": 0.9}', 1.0, 1.0, '2026-01-01')")
+        (application,) = new.execute("PRAGMA application_id").fetchone()
+        old.execute(f"PRAGMA application_id = {application}")
+    new.close()
+    old.close()
+    return path
+
+
+def test_an_older_ledger_is_read_as_it_is_and_brought_up_to_date_before_it_is_written(tmp_path: Path) -> None:
+    path = older_ledger(tmp_path / "ledger.sqlite")
+    with open_ledger(path) as ledger:
+        assert ledger.meta()["schema"] == 1
+        digest = ledger.digest()
+        assert [(row.index, row.stage) for row in ledger.rows()] == [(0, "full"), (1, "analytic")]
+        assert ledger.find(["k1"])["k1"].stage == "analytic"
+    with open_ledger(path, read_only=False) as ledger:
+        assert ledger.meta()["schema"] == 2
+        assert ledger.digest() == digest
+        assert [row.notes for row in ledger.stages()] == [{"accuracy": 0.9}]
+        ledger.add([make_row(0, config={"stage": "ptq"}, key="another")])
+        assert [(row.index, row.stage) for row in ledger.rows()] == [(0, "ptq"), (0, "full"), (1, "analytic")]
+        assert [row.key for row in ledger.rows(stage="ptq")] == ["another"]
+        with pytest.raises(StudyError, match="refused"):
+            ledger.add([make_row(0, key="a third")])
+        ledger.add_stage(StageRow(key="p", stage="ptq", values={}, notes={}, wall_s=0.0, cpu_s=0.0))

@@ -202,3 +202,73 @@ def test_model_version_and_technology_are_in_the_key(monkeypatch: pytest.MonkeyP
 def test_range_axis_holds_exactly_its_steps(low: int, span: int, step: int) -> None:
     axis = study.RangeAxis(range=[low, low + span], step=step)
     assert axis.values() == [value for value in range(low, low + span + 1) if (value - low) % step == 0]
+
+
+def real_space(axes: dict[str, Any], **changes: Any) -> Space:
+    """A space whose students are trained for real: only such a training file names a network with layers."""
+    training = {"network": "demo", "n_timesteps": 2, "epochs": 1, "lr": 0.01}
+    quantisation = {"weight_bits": 4, "membrane_bits": 4}
+    return compile_space(
+        resolve_study(
+            fake_study(
+                space=axes,
+                teacher={"role": "teacher", "dataset": "digits", **training},
+                student={"role": "student", "dataset": "digits", "quantisation": quantisation, **training},
+                **changes,
+            )
+        )
+    )
+
+
+@pytest.fixture
+def real_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spikeloop.distill.config import TrainingConfig
+
+    for module in (study, space):
+        monkeypatch.setattr(module, "training_spec", lambda: TrainingConfig)
+
+
+@pytest.mark.usefixtures("real_training")
+def test_a_mapping_by_layer_is_an_axis_a_layer() -> None:
+    found = real_space({"student.layer_bits": {"per_layer": [2, 3]}, "hw.adc.bits": [4]})
+    names = ["student.layer_bits.conv1", "student.layer_bits.conv2", "student.layer_bits.fc", "hw.adc.bits"]
+    assert [axis.name for axis in found.axes] == names
+    assert found.n_points == 8
+    students = [found.student_of(point).resolved()["quantisation"]["layer_bits"] for point in found.points()]
+    expected = [{"conv1": a, "conv2": b, "fc": c} for a, b, c in itertools.product((2, 3), repeat=3)]
+    assert students == expected
+
+
+@pytest.mark.usefixtures("real_training")
+def test_layers_can_be_chosen_tied_and_made_conditional() -> None:
+    found = real_space(
+        {
+            "student.layer_bits": {"per_layer": [2, 3], "layers": ["fc"]},
+            "student.convolutions": [4, 5],
+            "student.membrane_layer_bits": {"per_layer": [3, 6], "layers": ["conv2"]},
+        },
+        tied={"student.convolutions": ["student.layer_bits.conv1", "student.layer_bits.conv2"]},
+        conditions={"student.membrane_layer_bits.conv2": {"student.layer_bits.fc": [3]}},
+    )
+    students = [found.student_of(point).resolved()["quantisation"] for point in found.points()]
+    assert found.n_points == len(students) == 6
+    assert students[0]["layer_bits"] == {"conv1": 4, "conv2": 4, "fc": 2}
+    assert "membrane_layer_bits" not in students[0]
+    assert students[-1]["membrane_layer_bits"] == {"conv2": 6}
+
+
+@pytest.mark.usefixtures("real_training")
+@pytest.mark.parametrize(
+    ("axes", "sentence"),
+    [
+        ({"student.layer_bits": [2, 3]}, r"is a mapping by layer; write \{per_layer: \[...\]\}"),
+        ({"student.weight_bits": {"per_layer": [2, 3]}}, "no mapping by layer; list its values"),
+        ({"student.layer_bits": {"per_layer": [2], "layers": ["conv9"]}}, "no layer 'conv9'; did you mean 'conv"),
+        ({"student.layer_bits": {"per_layer": [2], "layers": ["fc", "fc"]}}, "'fc' is given twice"),
+        ({"student.layer_bits": {"per_layer": [2, "x"]}}, "layer_bits.conv1=x"),
+        ({"student.layer_bits.conv1": [2], "student.layer_bits": {"per_layer": [3]}}, "both set"),
+    ],
+)
+def test_wrong_axes_by_layer_are_one_sentence(axes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        real_space(axes)

@@ -199,3 +199,22 @@ def test_widths_of_single_layers_and_of_the_ends():
     plan = architecture("demo")
     with pytest.raises(NetworkError, match="network demo has no layer 'b'; allowed: conv1, conv2, fc"):
         build_student(plan, n_timesteps=1, neuron=NeuronSpec(), quantisation=spec, seed=0)
+
+
+def test_widths_of_membranes_by_layer_leave_the_hash_of_older_files_alone():
+    plain = QuantisationSpec(weight_bits=3, membrane_bits=4)
+    assert "membrane_layer_bits" not in plain.resolved()
+    own = QuantisationSpec(weight_bits=3, membrane_bits=4, membrane_layer_bits={"conv1": 6})
+    assert own.resolved()["membrane_layer_bits"] == {"conv1": 6}
+    assert validate_spec(QuantisationSpec, own.resolved(), where="q") == own
+    assert (own.membrane_width("conv1"), own.membrane_width("conv2")) == (6, 4)
+    with pytest.raises(ConfigError, match=r"membrane_layer_bits.conv1=1; allowed 2 to 32"):
+        validate_spec(QuantisationSpec, {**plain.resolved(), "membrane_layer_bits": {"conv1": 1}}, where="q")
+    with pytest.raises(NetworkError, match=r"demo has no neurons 'fc'; allowed: conv1, conv2"):
+        build_student(
+            architecture("demo"),
+            n_timesteps=2,
+            neuron=NeuronSpec(),
+            quantisation=plain.model_copy(update={"membrane_layer_bits": {"fc": 4}}),
+            seed=1,
+        )

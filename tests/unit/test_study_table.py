@@ -37,7 +37,7 @@ def test_front_and_volume_of_columns_are_those_of_rows(tmp_path: Path, monkeypat
     kept = [item for item in rows if (value_of(item, "area_um2") or 0) <= 8e5]
     best = front(kept, study.objective_list())
     assert 1 < len(best) < len(kept) < 600
-    assert view.front == {item.index for item in best}
+    assert view.front == {item.key for item in best}
     assert [item.index for item in view.front_rows] == [item.index for item in best]
     assert view.volumes[-1].n == 600
     assert view.reference_point is not None
@@ -72,7 +72,7 @@ def test_stages_have_fronts_of_their_own(tmp_path: Path) -> None:
         for i in range(3)
     ]
     view = view_of(synthetic_folder(tmp_path, rows, objectives=OBJECTIVES))
-    assert view.front == {0, 3, 4}
+    assert view.front == {rows[i].key for i in (0, 3, 4)}
     assert view.stage == "cycle"
     assert [item.index for item in view.front_rows] == [3, 4]
 

@@ -1,0 +1,124 @@
+"""Which points go on to the next stage: the front with a margin, then the best by rank and crowding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pareto import Objective
+from .stage_spec import PromotionSpec
+
+FloatArray = NDArray[np.float64]
+#: Rows compared with the front at once: bounds the memory.
+_CHUNK = 4096
+#: Stands for a cost of 0, which has no logarithm.
+_SMALLEST = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A point that may go on.
+
+    Attributes:
+        index: its number.
+        values: its objectives, in their order; costs are above 0.
+        group: points of one group differ in nothing but these objectives. In a stage with accuracy all points are one
+            group; without, those that compute the same, whose accuracy is the same whatever it is.
+        precision: 0 to 1, what stands for the accuracy between groups; 0 where nothing has to.
+    """
+
+    index: int
+    values: tuple[float, ...]
+    group: Hashable = None
+    precision: float = 0.0
+
+
+def promoted(candidates: Sequence[Candidate], objectives: Sequence[Objective], rule: PromotionSpec) -> tuple[int, ...]:
+    """Numbers of the points that go on, ascending; the order of ``candidates`` does not matter.
+
+    1. A point is dropped if another one of its group dominates it even after every objective of that other one is
+       made worse by ``margin`` times the objective's range over all candidates. Accuracy is taken as it is, costs and
+       throughputs by their logarithm. Margin 0 leaves the front. (Additive epsilon-dominance: Laumanns et al.,
+       "Combining convergence and diversity in evolutionary multiobjective optimization", Evol. Comput. 10 (2002),
+       Definition 4, with epsilon as a share of the range.)
+    2. If more than ``at_most`` are left, they are taken by non-dominated rank, inside the last rank that does not fit
+       by crowding distance, the loneliest first (Deb et al., "A fast and elitist multiobjective genetic algorithm:
+       NSGA-II", IEEE TEVC 6 (2002), sections III-A and III-B), then by number. ``precision`` counts as one more
+       objective here.
+    """
+    ordered = sorted(candidates, key=lambda item: item.index)
+    if not ordered:
+        return ()
+    # Smaller is better in every column.
+    worse = np.array([_minimised(item.values, objectives) for item in ordered], dtype=np.float64)
+    shift = rule.margin * (worse.max(axis=0) - worse.min(axis=0))
+    groups: dict[Hashable, list[int]] = {}
+    for place, item in enumerate(ordered):
+        groups.setdefault(item.group, []).append(place)
+    kept = sorted(place for places in groups.values() for place in _near_front(worse, np.array(places), shift))
+    if rule.at_most is not None and len(kept) > rule.at_most:
+        precision = -np.array([[item.precision] for item in ordered])
+        whole = np.hstack([worse, precision]) if np.ptp(precision) else worse
+        kept = _best(whole, np.array(kept), rule.at_most)
+    return tuple(ordered[place].index for place in kept)
+
+
+def _minimised(values: Sequence[float], objectives: Sequence[Objective]) -> list[float]:
+    found = []
+    for value, item in zip(values, objectives, strict=True):
+        scaled = value if item.metric == "accuracy" else math.log10(max(value, _SMALLEST))
+        found.append(-scaled if item.goal == "max" else scaled)
+    return found
+
+
+def _near_front(worse: FloatArray, places: NDArray[np.intp], shift: FloatArray) -> list[int]:
+    """Those of ``places`` that nothing among them dominates after being shifted.
+
+    It is enough to compare with the front: what a point off the front dominates, its own dominator does too.
+    """
+    import moocore
+
+    mine = worse[places]
+    best = mine[np.asarray(moocore.is_nondominated(mine, keep_weakly=False), dtype=np.bool_)] + shift
+    kept = []
+    for start in range(0, len(places), _CHUNK):
+        part = mine[start : start + _CHUNK, None, :]
+        beaten = np.logical_and((best[None] <= part).all(axis=2), (best[None] < part).any(axis=2))
+        alone = np.flatnonzero(~np.any(beaten, axis=1))
+        kept += [int(place) for place in places[start : start + _CHUNK][alone]]
+    return kept
+
+
+def _best(worse: FloatArray, places: NDArray[np.intp], n: int) -> list[int]:
+    """``n`` of ``places`` by rank, crowding and number, ascending."""
+    import moocore
+
+    mine = worse[places]
+    rank = np.asarray(moocore.pareto_rank(mine))
+    crowding = np.zeros(len(places))
+    for number in np.unique(rank):
+        crowding[rank == number] = crowding_distance(mine[rank == number])
+    order = sorted(range(len(places)), key=lambda i: (rank[i], -crowding[i], places[i]))
+    return sorted(int(places[i]) for i in order[:n])
+
+
+def crowding_distance(values: FloatArray) -> FloatArray:
+    """(n,) sum over the objectives of the distance between both neighbours, as a share of the range; ends: infinite.
+
+    Args:
+        values: (n, n_objectives) of one rank.
+    """
+    n, distance = len(values), np.zeros(len(values))
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        if span == 0:  # nobody is at an end
+            continue
+        distance[order[[0, -1]]] = np.inf
+        if n > 2:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distance
