@@ -168,7 +168,7 @@ class Ledger:
             return tuple(self._connection.execute(query).fetchall())
 
     def texts(self, paths: Sequence[str], chunk: int = 20_000) -> Iterator[tuple[str, ...]]:
-        """JSON lists of row, point, status, stage, axes, and of each of ``paths`` in the metrics; ``chunk`` points a time.
+        """JSON lists of row, point, status, stage, axes, and each of ``paths`` in the metrics; ``chunk`` points a time.
 
         SQLite cuts the numbers out of their records as they are written, many times faster than Python reads whole
         records; what is not there is NaN.
