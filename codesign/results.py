@@ -293,7 +293,10 @@ def _network_name(row: Row) -> str:
 
 
 def _bits(values: Mapping[str, Any], name: str, config: Any) -> int | None:
-    """Width called ``name``: from the point's own axes, else from the resolved student."""
+    """Width called ``name``: from the point's own axes, else from the resolved student; None where layers differ."""
+    by_layer = {"weight_bits": "layer_bits", "membrane_bits": "membrane_layer_bits"}.get(name, "")
+    if any(by_layer in key.split(".") for key in values):
+        return None
     for key, value in values.items():
         if key.split(".")[-1] == name and isinstance(value, int):
             return value

@@ -94,3 +94,50 @@ def test_a_teacher_has_at_least_the_steps_of_its_students(tmp_path: Path) -> Non
         reasons = [row.reason for row in ledger.rows() if row.status == "infeasible"]
     assert len(reasons) == 1
     assert "n_timesteps=8" in reasons[0]
+
+
+def test_a_study_in_stages_looks_for_the_width_of_every_layer(tmp_path: Path) -> None:
+    tiles = load_study("precision_tiles")
+    assert [item.stage for item in tiles.stages] == ["analytic", "ptq", "full"]
+    space = {
+        "student.layer_bits": {"per_layer": [2, 4], "layers": ["conv1", "fc"]},
+        "hw.adc.bits": [3, 5],
+        "hw.adc.columns_per_adc": [4, 8],
+    }
+    stages = [
+        {"stage": "analytic", "promote": {"margin": 0.0, "at_most": 6}},
+        {"stage": "ptq", "promote": {"margin": 0.1, "at_most": 2}},
+        {"stage": "full"},
+    ]
+    fields = {**small_study().resolved(), "space": space, "tied": {}, "stages": stages, "name": "staged"}
+    study = StudyConfig.model_validate(fields)
+    plan = dry_run(study)
+    assert [(item.stage, item.n_points, item.n_students) for item in plan.stages] == [
+        ("analytic", 16, 0),
+        ("ptq", 6, 4),
+        ("full", 2, 2),
+    ]
+    summary = run_study(study, tmp_path)
+    assert (summary.n_failed, summary.n_missing) == (0, 0)
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        rows, prepared, meta = ledger.rows(), ledger.stages(), ledger.meta()
+    by_stage = {stage: [row for row in rows if row.stage == stage] for stage in ("analytic", "ptq", "full")}
+    assert {stage: len(found) for stage, found in by_stage.items()} == {"analytic": 16, "ptq": 6, "full": 2}
+    # Columns an ADC change the cost only: of two designs that compute the same, the cheaper one went on.
+    for row in by_stage["ptq"]:
+        twins = [
+            other.metrics["edap_J_s_mm2"]
+            for other in by_stage["analytic"]
+            if {**other.values, "hw.adc.columns_per_adc": 0} == {**row.values, "hw.adc.columns_per_adc": 0}
+        ]
+        assert len(twins) == 2
+        assert by_stage["analytic"][row.index].metrics["edap_J_s_mm2"] == min(twins)
+    assert meta["promoted.ptq"] == [row.index for row in by_stage["full"]]
+    kinds = [item.stage for item in prepared]
+    assert kinds.count("teacher") == 1
+    assert 1 <= kinds.count("student") <= 2
+    assert kinds.count("ptq") <= 4
+    networks = [load_network(path) for path in (tmp_path / "cache").glob("ptq-*/network.safetensors")]
+    widths = {(n.node("conv1").weight_bits, n.node("fc").weight_bits) for n in networks}
+    assert widths <= {(a, b) for a in (2, 4) for b in (2, 4)}
+    assert run_study(study, tmp_path, resume=True).n_resumed == 24
