@@ -10,6 +10,7 @@ from typing import Any
 from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.cost.technology import load_technology
 from spikeloop.simulator.errors import ConfigError
+from spikeloop.simulator.functional.identity import computed_fields
 from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.version import MODEL_VERSION
 
@@ -21,7 +22,8 @@ from .study import Scalar, StudyConfig
 # Fields of a training file that only training reads: without training they change nothing.
 _TRAINING_ONLY = (
     *("role", "dataset", "teacher", "seed", "losses", "augmentation", "epochs", "frozen_epochs", "optimiser", "lr"),
-    *("momentum", "warmup_epochs", "weight_decay", "cosine", "hardware"),
+    *("momentum", "warmup_epochs", "weight_decay", "cosine", "hardware", "start"),
+    "precision",
 )
 
 
@@ -126,7 +128,7 @@ class PointPlanner:
     def _student(self, point: Point) -> PlannedStudent | str:
         values = point.part("student")
         place = tuple(values.items())
-        if self._space.trains_on_hardware:  # another design, another student
+        if self._space.trains_on_hardware:  # a design that computes something else, another student
             place += tuple(point.part("hw").items())
         if place not in self._students:
             try:
@@ -152,7 +154,8 @@ class PointPlanner:
             return PlannedStudent(key=key, values=values, training=training.resolved())
         hardware = self._space.hardware_of(point)
         return PlannedStudent(
-            key=canonical_hash([key, hardware.content_hash()]),
+            # Designs that compute the same share a student.
+            key=canonical_hash([key, computed_fields(hardware)]),
             values=values,
             training=training.resolved(),
             hardware=hardware.resolved(),

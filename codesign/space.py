@@ -42,6 +42,7 @@ _NO_AXES = frozenset(
     {
         *("hw.schema_version", "hw.name", "hw.source", "hw.technology"),
         *("student.role", "student.dataset", "student.network", "student.teacher", "student.seed"),
+        *("student.start", "student.hardware.accelerator", "student.losses.energy_from"),
         *(f"student.network.{name}" for name in NetworkSpec.model_fields),
     }
 )

@@ -357,7 +357,10 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     from spikeloop.distill.train import train_student
 
     torch.set_num_threads(1)
-    config = validate_spec(TrainingConfig, dict(job.training), where="student")
+    training = dict(job.training)
+    if job.hardware is not None:
+        training["hardware"] = {**training["hardware"], "accelerator": dict(job.hardware)}
+    config = validate_spec(TrainingConfig, training, where="student")
     teacher = load_checkpoint(Path(job.teacher_folder)).net
     result = train_student(config, _dataset(job.dataset), teacher)
     save_checkpoint(folder, result)

@@ -25,6 +25,8 @@ Scalar = int | float | str | bool
 MAX_POINTS = 100_000
 #: Most points that are enumerated where each costs a few ms and none is planned ahead (``stage: analytic``).
 MAX_ANALYTIC_POINTS = 1_000_000
+#: Stands for the design in the ``hardware`` of a student: each is trained on the design of its point.
+EACH_DESIGN = "each design"
 #: Metrics that a study may be judged by.
 METRICS = ("accuracy", *CSV_METRICS, "cycles")
 
@@ -142,7 +144,8 @@ class StudyConfig(Spec):
     Attributes:
         hardware: base design: a preset of hwconfigs/accelerators, a path, or (resolved) its content.
         teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
-        student: base training of the students, in the same forms; the space changes single fields of it.
+        student: base training of the students, in the same forms; the space changes single fields of it. If it has
+            ``hardware``, each design that computes something else gets a student of its own, trained on it.
         space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
             names start with ``student.`` or ``hw.``; ``{vector: [...], length: n}`` for a field that is a list,
             ``{per_layer: [...]}`` for one that is a mapping by layer.
@@ -393,6 +396,12 @@ def _training(study: StudyConfig, role: Literal["teacher", "student"], where: st
     for name, wanted in (("role", role), ("dataset", study.dataset)):
         if training[name] != wanted:
             raise ConfigError(f"{where}: {role}: {name} is '{training[name]}', this study needs '{wanted}'; change one")
+    files = (("start", training.get("start")), ("losses.energy_from", training.get("losses", {}).get("energy_from")))
+    for name, given in files:
+        if given is not None:
+            raise ConfigError(f"{where}: {role}: {name} names a file, which a study does not follow; remove it")
+    if training.get("hardware") is not None:
+        training = {**training, "hardware": {**training["hardware"], "accelerator": EACH_DESIGN}}
     return {**training, "seed": study.seeds.training, "teacher": None}
 
 
