@@ -123,9 +123,10 @@ def draw(rows: Rows, settings: list[str], path: Path) -> None:
                 ax.errorbar(x, middle, ends, label=TITLES[arm], elinewidth=1, **style)
             ax.set_xticks(range(len(names)), names)
             ax.grid(axis="y", linewidth=0.4)
-            ax.set_ylim(bottom=0)
             if row == 0:
                 ax.set_title(setting)
+    for first in axes[:, 0]:
+        first.set_ylim(bottom=0)  # now that every panel of the row has its points
     axes[0][0].set_ylabel("membrane error, relative")
     axes[1][0].set_ylabel("spikes that differ in %")
     handles, labels = axes[0][0].get_legend_handles_labels()
