@@ -75,7 +75,7 @@ def settled(net: SpikingNet, spec: HardwareSpec, dataset: AnyDataset, n_images: 
     """Batch norm statistics of the sums on the hardware, weights held."""
     calibration = split_spikes(dataset, "train", CALIBRATION_IMAGES, net.plan.input, n_timesteps=net.n_timesteps)
     loop = HardwareLoop(net, spec, calibration, seed=0)
-    loop.start_epoch(1)
+    loop.switch(1)
     loop.settle_statistics(dataset_codes(dataset, "train", net, "number")[:n_images], 64)
     loop.detach()
     net.eval()
