@@ -164,7 +164,9 @@ def draw(results: dict[int, tuple[Sequence[Row], Sequence[Row]]], path: Path) ->
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(results), figsize=(9, 3.6), sharey=True, layout="constrained")
+    figure, ((*axes,),) = plt.subplots(
+        1, len(results), figsize=(4.5 * len(results), 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, (seed, kinds) in zip(axes, results.items(), strict=True):
         for rows, label, colour, marker in zip(
             kinds, ("one width", "a width a layer"), ("#777777", "#0072B2"), "os", strict=True
