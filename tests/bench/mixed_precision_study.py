@@ -195,6 +195,8 @@ def draw(results: dict[int, tuple[Sequence[Row], Sequence[Row]]], path: Path) ->
                 lw=1,
             )
         axis.set(xscale="log", xlabel="EDAP (1e-12 J s mm2)", title=f"training seed {seed}")
+        axis.set_xticks([0.3, 0.5, 1.0, 2.0, 5.0], ["0.3", "0.5", "1", "2", "5"])
+        axis.set_xticks([], minor=True)
     axes[0].set_ylabel("accuracy on 600 test digits (%)")
     axes[0].legend(loc="lower right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
