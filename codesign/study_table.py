@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .constraints import ACCURACY_DROP, ConstraintSpec
 from .ledger import Ledger, Value
 from .pareto import Objective, nondominated
-from .stage_spec import STAGES
+from .stage_spec import STAGES, WITHOUT_ACCURACY
 
 STATUSES = ("ok", "infeasible", "failed", "timeout")
 Mask = NDArray[np.bool_]
@@ -65,8 +65,11 @@ class StudyTable:
         return np.equal(self.stage, self.stages.index(stage) if stage in self.stages else -1)
 
     def admissible(self, constraints: Sequence[ConstraintSpec], reference: float | None) -> Mask:
-        """Points with a result that keeps every constraint; ``reference`` is the teacher's accuracy."""
-        kept = self.ok()
+        """Points with a result that keeps every constraint; ``reference`` is the teacher's accuracy.
+
+        Where a stage has no accuracy, a bound of it cannot be told.
+        """
+        kept, blind = self.ok(), self._without_accuracy()
         for item in constraints:
             if item.metric is None:
                 continue
@@ -74,18 +77,28 @@ class StudyTable:
             if item.metric == ACCURACY_DROP:
                 value = (np.nan if reference is None else reference) - value
             # A comparison with NaN is false: what has no such metric does not keep the bound.
-            kept &= value <= item.at_most if item.at_most is not None else value >= (item.at_least or 0.0)
+            keeps = value <= item.at_most if item.at_most is not None else value >= (item.at_least or 0.0)
+            kept &= keeps | blind if item.metric.startswith("accuracy") else keeps
         return kept
 
     def front(self, among: Mask, objectives: Sequence[Objective]) -> Mask:
-        """Points of ``among`` that no other of the same stage beats in every objective; equal points all stay."""
+        """Points of ``among`` that no other of the same stage beats in every objective; equal points all stay.
+
+        A stage without accuracy is judged by the other objectives.
+        """
         found = np.zeros(self.point.size, dtype=np.bool_)
-        complete = among & np.all([np.isfinite(self.metrics[item.metric]) for item in objectives], axis=0)
-        for code in range(len(self.stages)):
-            places = np.flatnonzero(complete & (self.stage == code))
-            if places.size:
-                found[places[nondominated(self.matrix(places, objectives), objectives)]] = True
+        for code, stage in enumerate(self.stages):
+            known = [item for item in objectives if item.metric != "accuracy" or stage not in WITHOUT_ACCURACY]
+            places = np.flatnonzero(among & (self.stage == code))
+            values = self.matrix(places, known) if known else np.zeros((0, 0))
+            whole = np.isfinite(values).all(axis=1)
+            if whole.any():
+                found[places[whole][nondominated(values[whole], known)]] = True
         return found
+
+    def _without_accuracy(self) -> Mask:
+        blind = [code for code, stage in enumerate(self.stages) if stage in WITHOUT_ACCURACY]
+        return np.isin(self.stage, blind)
 
     def complete(self, among: Mask, objectives: Sequence[Objective]) -> NDArray[np.float64]:
         """(n, n_objectives) values of the points of ``among`` that have them all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,42 @@ def test_stages_have_fronts_of_their_own(tmp_path: Path) -> None:
     assert view.front == {rows[i].key for i in (0, 3, 4)}
     assert view.stage == "cycle"
     assert [item.index for item in view.front_rows] == [3, 4]
+
+
+def test_a_point_stands_in_every_stage_that_it_reached(tmp_path: Path) -> None:
+    """Four designs in closed form, two of them trained: a bound of the accuracy tells nothing of the first stage."""
+    cheap = [row(i, {"hw.adc.bits": 3 + i}, energy_fJ=1.0 + i, latency_ns=4.0 - i) for i in range(4)]
+    dear = [
+        dataclasses.replace(
+            row(i, {"hw.adc.bits": 3 + i}, stage="full", accuracy=accuracy, energy_fJ=2.0 + i, latency_ns=1.0),
+            key=f"{100 + i:064x}",
+        )
+        for i, accuracy in ((1, 0.7), (3, 0.9))
+    ]
+    folder = synthetic_folder(
+        tmp_path,
+        [*cheap, *dear],
+        stage="full",
+        network=None,
+        teacher="digits_teacher",
+        student="digits_student",
+        objectives=[{"metric": "accuracy", "goal": "max"}, *OBJECTIVES],
+        constraints=[{"metric": "accuracy", "at_least": 0.8}],
+    )
+    view = view_of(folder)
+    assert view.stages == ("analytic", "full")
+    assert view.stage == "full"
+    assert view.front == {*(item.key for item in cheap), dear[1].key}
+    assert [item.key for item in view.front_rows] == [dear[1].key]
+    assert [(item.index, item.stage) for item in view.rows] == [
+        (0, "analytic"),
+        (1, "analytic"),
+        (1, "full"),
+        (2, "analytic"),
+        (3, "analytic"),
+        (3, "full"),
+    ]
+    assert len(page_table(view)["front"]) == 5
 
 
 def test_axes_of_some_points_only_and_of_any_kind(tmp_path: Path) -> None:
