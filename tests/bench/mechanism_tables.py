@@ -70,11 +70,12 @@ def accuracy_table(rows: Rows, settings: list[str]) -> None:
     print("|---|---|---|---|---|---|")
     for setting in settings:
         for arm in ARMS[1:]:
-            print(f"| {setting} | {TITLES[arm]} | " + " | ".join(_difference(rows, setting, arm)) + " |")
+            print(f"| {setting} | {TITLES[arm]} | " + " | ".join(_difference(rows, setting, arm, "none")) + " |")
+        print(f"| {setting} | both against logits | " + " | ".join(_difference(rows, setting, "both", "logit")) + " |")
 
 
-def _difference(rows: Rows, setting: str, arm: str) -> tuple[str, ...]:
-    pairs = zip(rows[setting, arm], rows[setting, "none"], strict=True)
+def _difference(rows: Rows, setting: str, arm: str, base: str) -> tuple[str, ...]:
+    pairs = zip(rows[setting, arm], rows[setting, base], strict=True)
     by_image = np.stack([_correct(mine) - _correct(its) for mine, its in pairs])
     by_seed = 100 * by_image.mean(1)
     n = len(by_seed)
