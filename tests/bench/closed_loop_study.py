@@ -79,7 +79,7 @@ def draw(found: dict[int, dict[str, tuple[Row, ...]]], path: Path) -> None:
         ax.set_title(f"training seed {seed}")
         ax.grid(linewidth=0.4)
     axes[0][0].set_ylabel("accuracy on the hardware (%)")
-    axes[0][0].legend(frameon=False, loc="lower right")
+    axes[0][0].legend(frameon=False, loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     print(f"\n{path}")
