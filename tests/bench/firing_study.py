@@ -61,7 +61,7 @@ def main() -> None:
                 losses = {**start.config.losses.resolved(), "firing_penalty": weight, "energy_from": source}
                 changed = {"losses": losses, "epochs": 8, "frozen_epochs": 2, "lr": 1e-3, "seed": seed}
                 config = TrainingConfig.model_validate({**start.config.resolved(), **changed})
-                result = train_student(config, digits, teacher, None, start.net)
+                result = train_student(config, digits, teacher, start=start.net)
                 found = measured(result.net)
                 row = {
                     "arm": "none" if not weight else "rate" if source is None else "energy",

@@ -109,7 +109,7 @@ def run_design(name: str, student: SpikingNet, config: TrainingConfig, given: ar
             changed = {"epochs": given.epochs, "frozen_epochs": 1, "lr": 1e-3, "hardware": spec, "seed": config.seed}
             tuned = TrainingConfig.model_validate({**config.resolved(), **changed})
             started = time.process_time()
-            result = train_student(tuned, dataset, teacher, None, student)
+            result = train_student(tuned, dataset, teacher, start=student)
             steps = given.epochs * -(-len(dataset.train_labels) // config.batch_size)
             say(arm, result.net, 1000 * (time.process_time() - started) / steps)
 
