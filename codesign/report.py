@@ -27,6 +27,9 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
 
+#: Parts of the page's own script, one after the other.
+_SCRIPTS = ("report_compare.js", "report.js")
+
 _EFFECTS_NOTE = (
     '<p class="note">One objective over all designs with a result that have this value of an axis, whatever their '
     "other values: the dot is the mean, the bar reaches from the 10th to the 90th percentile, n counts the designs. A "
@@ -89,7 +92,7 @@ def render_report(results: StudyResults) -> str:
             f"<script>{get_plotlyjs()}</script></head><body><main>",
             *(part for part in body if part),
             "</main>",
-            f"<script>{_data_script(plots, results)}{_shipped('report_compare.js')}{_shipped('report.js')}</script></body></html>",
+            f"<script>{_data_script(plots, results)}{''.join(map(_shipped, _SCRIPTS))}</script></body></html>",
             "",
         ]
     )

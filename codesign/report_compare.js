@@ -74,10 +74,10 @@ function drawBars(ids, base) {
       ? barTrace(`baseline, point ${cellOf(id, 'point')}`, id, against, quantity, unit, colours.baseline)
       : barTrace(`selected, point ${cellOf(id, 'point')}`, id, against, quantity, unit, colours.selected));
     Plotly.react(plot, traces, {
-      title: {text: `${title} (${unit})`, font: {size: 15}, x: 0, xref: 'paper'}, barmode: 'group', bargap: 0.25,
-      height: 120 + 30 * view.breakdown.components.length, template: 'none', hovermode: 'closest',
+      title: {text: `${title} (${unit})`, font: {size: 15}, x: 0, y: 1, yanchor: 'top', pad: {t: 8, l: 8}}, barmode: 'group',
+      bargap: 0.25, height: 140 + 30 * view.breakdown.components.length, template: 'none', hovermode: 'closest',
       font: {family: 'system-ui, sans-serif', size: 13, color: '#222'}, hoverlabel: {align: 'left', bgcolor: '#fff'},
-      margin: {l: 10, r: 50, t: 70, b: 40}, xaxis: {rangemode: 'tozero', gridcolor: '#e5e5e5', zeroline: false},
+      margin: {l: 10, r: 50, t: 84, b: 40}, xaxis: {rangemode: 'tozero', gridcolor: '#e5e5e5', zeroline: false},
       yaxis: {autorange: 'reversed', automargin: true}, showlegend: true,
       legend: {orientation: 'h', y: 1, yanchor: 'bottom', x: 0, traceorder: 'normal'},
     }, {displaylogo: false, responsive: true, displayModeBar: false});

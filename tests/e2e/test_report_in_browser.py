@@ -217,7 +217,8 @@ def bars(page: Page, quantity: str) -> list[dict[str, Any]]:
     """Bars that are drawn: name, components and values."""
     plot = f"element('plot-compare-{quantity}')"
     found: list[dict[str, Any]] = page.value(
-        f"{plot}.hidden ? [] : {plot}.data.map(t => ({{name: t.name, y: t.y, x: t.x, text: t.text, hover: t.hovertext}}))"
+        f"{plot}.hidden ? [] : "
+        f"{plot}.data.map(t => ({{name: t.name, y: t.y, x: t.x, text: t.text, hover: t.hovertext}}))"
     )
     return found
 
