@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from spikeloop.simulator.errors import StudyError
@@ -52,8 +52,18 @@ def check_scheduler(address: str) -> None:
         )
 
 
+class _Placed(NamedTuple):
+    """A task under way, and the resource that it holds; None runs anywhere."""
+
+    task: Task
+    on: str | None
+
+
 class DaskExecutor:
     """Tasks on the workers of a scheduler; a task whose worker dies comes back as lost at its first death.
+
+    A task goes to workers that announce the resource that it wants (``dask worker --resources "GPU=1"``), and holds one
+    of it while it runs; if no worker announces that resource, it goes anywhere.
 
     The scheduler's own retries are turned off while the study runs, so that a task that kills its workers is counted
     in one place, ``run_tasks``. The driver alone writes the ledger.
@@ -87,18 +97,28 @@ class DaskExecutor:
                 "'dask scheduler' and its workers with 'dask worker', or leave --scheduler out"
             ) from None
         self._retries = self._client.run_on_scheduler(_set_retries, n=0)
-        self._running: dict[Future, Task] = {}
-        self.capacity = workers
+        self._running: dict[Future, _Placed] = {}
+        self.capacity, self._amounts = workers, dict[str, int]()
+        self._look()
 
     @property
     def n_running(self) -> int:
         """Tasks submitted and not yet returned by ``wait``."""
         return len(self._running)
 
+    def has_room(self, task: Task) -> bool:
+        """Whether a worker of the kind that the task wants is free, as far as is known."""
+        if self.n_running >= self.capacity:
+            return False
+        held = self._amounts.get(task.wants)
+        return held is None or sum(placed.on == task.wants for placed in self._running.values()) < held
+
     def submit(self, task: Task) -> None:
         """Send a task to the scheduler."""
-        future = self._client.submit(_run, task.work, task.items, pure=False)
-        self._running[future] = task
+        on = task.wants if task.wants in self._amounts else None
+        resources = None if on is None else {on: 1}
+        future = self._client.submit(_run, task.work, task.items, pure=False, resources=resources)
+        self._running[future] = _Placed(task, on)
 
     def wait(self) -> list[Outcome]:
         """Outcomes of what ended; after a fraction of a second an empty list.
@@ -108,10 +128,13 @@ class DaskExecutor:
         """
         from distributed import wait
 
+        gone = "--scheduler: the scheduler is gone; start it again and continue with --resume"
         if self._client.status not in ("running", "connecting"):
-            raise StudyError("--scheduler: the scheduler is gone; start it again and continue with --resume")
-        # Workers come and go: as many tasks are under way as there are threads now.
-        self.capacity = max(1, sum(self._client.nthreads().values()))
+            raise StudyError(gone)
+        try:
+            self._look()
+        except OSError:
+            raise StudyError(gone) from None
         with suppress(TimeoutError), self._client.as_current():
             wait(list(self._running), timeout=_POLL_S, return_when="FIRST_COMPLETED")
         return [self._outcome(future) for future in list(self._running) if future.status not in ("pending",)]
@@ -125,10 +148,21 @@ class DaskExecutor:
         if self._cluster is not None:
             self._cluster.close(timeout=5)
 
+    def _look(self) -> None:
+        """Workers come and go: as many tasks are under way as there are threads now, on resources that are there."""
+        n_threads, self._amounts = self._client.run_on_scheduler(_threads_and_resources)
+        self.capacity = max(1, n_threads)
+        for future, placed in list(self._running.items()):
+            # Nobody is left who may run it: it would wait for ever.
+            if placed.on is not None and placed.on not in self._amounts and future.status == "pending":
+                future.cancel()
+                del self._running[future]
+                self.submit(placed.task)
+
     def _outcome(self, future: Future) -> Outcome:
         from distributed import KilledWorker
 
-        task = self._running.pop(future)
+        task = self._running.pop(future).task
         if future.status in ("cancelled", "lost"):
             return Outcome(task=task)
         error = future.exception()
@@ -141,6 +175,16 @@ class DaskExecutor:
 
 def _run(work: Callable[[tuple[Any, ...]], Sequence[Any]], items: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(work(items))
+
+
+def _threads_and_resources(dask_scheduler: Any) -> tuple[int, dict[str, int]]:
+    """Runs on the scheduler: threads of its workers, and how many of each resource they announce."""
+    n_threads, amounts = 0, dict[str, float]()
+    for worker in dask_scheduler.workers.values():
+        n_threads += worker.nthreads
+        for name, amount in worker.resources.items():
+            amounts[name] = amounts.get(name, 0) + amount // 1
+    return int(n_threads), {name: int(amount) for name, amount in amounts.items() if amount >= 1}
 
 
 def _set_retries(dask_scheduler: Any, n: int) -> int:

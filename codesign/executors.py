@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 #: A point that was running this often when its worker died is recorded as failed.
 MAX_TRIES = 3
@@ -26,11 +26,13 @@ class Task:
     """Work on some items: ``work(items)`` gives one result an item.
 
     ``work`` is a top-level function, items and results are plain records: they travel between processes.
-    ``tries`` counts this try.
+    ``tries`` counts this try. ``wants`` is the kind of worker that it belongs on, where workers say their kind: ``GPU``
+    for training, ``CPU`` for simulation. It says where the work runs, never what it computes.
     """
 
     work: Callable[[tuple[Any, ...]], Sequence[Any]]
     items: tuple[Any, ...]
+    wants: Literal["GPU", "CPU"] = "CPU"
     tries: int = 1
 
 
@@ -57,6 +59,9 @@ class Executor(Protocol):
     def n_running(self) -> int:
         """Tasks submitted and not yet returned by ``wait``."""
 
+    def has_room(self, task: Task) -> bool:
+        """Whether a worker could start this task now; never true with ``capacity`` tasks running."""
+
     def submit(self, task: Task) -> None:
         """Start a task."""
 
@@ -79,6 +84,10 @@ class InlineExecutor:
     def n_running(self) -> int:
         """Tasks submitted and not yet returned by ``wait``."""
         return len(self._tasks)
+
+    def has_room(self, task: Task) -> bool:
+        """Whether nothing runs."""
+        return not self._tasks
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
@@ -112,6 +121,10 @@ class PoolExecutor:
     def n_running(self) -> int:
         """Tasks submitted and not yet returned by ``wait``."""
         return len(self._running) + len(self._refused)
+
+    def has_room(self, task: Task) -> bool:
+        """Whether a worker is free; they are all of one kind."""
+        return self.n_running < self.capacity
 
     def submit(self, task: Task) -> None:
         """Start a task on a free worker."""
@@ -235,8 +248,14 @@ def _fill(executor: Executor, ready: deque[Task], suspects: deque[Task]) -> None
         if executor.n_running == 0:
             executor.submit(suspects.popleft())
         return
-    while ready and executor.n_running < executor.capacity:
-        executor.submit(ready.popleft())
+    while executor.n_running < executor.capacity:
+        # The oldest that can start: students that wait for a GPU do not keep designs from idle CPUs.
+        place = next((place for place, task in enumerate(ready) if executor.has_room(task)), None)
+        if place is None:
+            return
+        task = ready[place]
+        del ready[place]
+        executor.submit(task)
 
 
 def _split(task: Task) -> list[Task]:

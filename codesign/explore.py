@@ -185,7 +185,7 @@ class StudyRun:
             folder=self._folder("teacher", self._plan.teacher_key),
         )
         self._report("teacher", 0, 1, "teacher")
-        return [Task(work=self._stages.teacher, items=(job,))]
+        return [Task(work=self._stages.teacher, items=(job,), wants="GPU")]
 
     def on_done(self, outcome: Outcome) -> Iterable[Task]:
         """Commit what ended; the tasks that became possible."""
@@ -220,7 +220,8 @@ class StudyRun:
             settle_images=student.settle_images,
             hardware=student.hardware,
         )
-        return Task(work=self._stages.student, items=(job,))
+        # Quantising a teacher does not train.
+        return Task(work=self._stages.student, items=(job,), wants="GPU" if student.settle_images is None else "CPU")
 
     def _after_student(self, job: StudentJob, outcome: Outcome) -> list[Task]:
         points = [planned for planned in self.missing.values() if planned.student_key == job.key]

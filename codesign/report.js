@@ -2,10 +2,11 @@
 // The page's own script: one set of rows, seen as plot, table and lines. `report` is the data, written before this file.
 const view = report.view;
 const column = Object.fromEntries((view ? view.columns : []).map((item, place) => [item.key, place]));
-const colours = {front: '#0072B2', other: '#8A8A8A', picked: '#D55E00', selected: '#B0006D'};
+const colours = {front: '#0072B2', other: '#8A8A8A', picked: '#D55E00', selected: '#B0006D', baseline: '#6E6E6E'};
 const symbols = ['circle', 'square', 'diamond', 'triangle-up', 'x', 'cross'];
 const PAGE_ROWS = 50;
-const state = {order: [], selected: new Set(), page: 0, sortKey: null, rising: true, filters: {}, marked: null};
+const state = {order: [], selected: new Set(), page: 0, sortKey: null, rising: true, filters: {}, marked: null,
+  chosen: null, baseline: null};
 const element = id => document.getElementById(id);
 
 function make(tag, attributes = {}, text = null) {
@@ -81,6 +82,10 @@ function sortBy(key) {
 
 function select(ids, on) {
   for (const id of ids) on ? state.selected.add(id) : state.selected.delete(id);
+  // The design that is compared is the one selected last, of several at once the first.
+  if (on && ids.length) state.chosen = ids[0];
+  else if (!state.selected.has(state.chosen)) state.chosen = [...state.selected].at(-1) ?? null;
+  drawComparison();
   if (element('only-selected').checked) applyFilters(); else draw();
 }
 
@@ -348,7 +353,7 @@ function fillMenus() {
   for (const id of ['only-front', 'only-selected']) element(id).addEventListener('change', applyFilters);
   element('page-back').addEventListener('click', () => { state.page -= 1; drawTable(); });
   element('page-on').addEventListener('click', () => { state.page += 1; drawTable(); });
-  element('select-none').addEventListener('click', () => { state.selected.clear(); applyFilters(); });
+  element('select-none').addEventListener('click', () => { select([...state.selected], false); applyFilters(); });
   element('select-shown').addEventListener('click', () => select(state.order, true));
   element('reset').addEventListener('click', () => {
     state.filters = {};
@@ -366,6 +371,7 @@ if (view && view.rows.length) {
   buildTable();
   applyFilters();
   listenToPlot();
+  listenToComparison();
   let width = 0;
   new ResizeObserver(([entry]) => {
     if (entry.contentRect.width !== width) { width = entry.contentRect.width; drawLines(); }

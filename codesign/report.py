@@ -15,6 +15,7 @@ from typing import Any
 from spikeloop.simulator.files import write_atomic
 from spikeloop.simulator.units import format_si
 
+from .report_breakdown import page_breakdown
 from .report_plots import interval_text, percent_text, report_plots
 from .report_sections import explorer, points_without_result
 from .report_table import metric_label, page_table, shown_value
@@ -25,6 +26,9 @@ from .study_view import StudyView
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 )
+
+#: Parts of the page's own script, one after the other.
+_SCRIPTS = ("report_compare.js", "report.js")
 
 _EFFECTS_NOTE = (
     '<p class="note">One objective over all designs with a result that have this value of an axis, whatever their '
@@ -88,7 +92,7 @@ def render_report(results: StudyResults) -> str:
             f"<script>{get_plotlyjs()}</script></head><body><main>",
             *(part for part in body if part),
             "</main>",
-            f"<script>{_data_script(plots, results)}{_shipped('report.js')}</script></body></html>",
+            f"<script>{_data_script(plots, results)}{''.join(map(_shipped, _SCRIPTS))}</script></body></html>",
             "",
         ]
     )
@@ -99,7 +103,9 @@ def _shipped(name: str) -> str:
 
 
 def _data_script(plots: Mapping[str, Any], results: StudyResults) -> str:
-    view = page_table(results.view) if results.view is not None else None
+    view = None
+    if results.view is not None:
+        view = {**page_table(results.view), "breakdown": page_breakdown(results.view)}
     # "</script>" inside a JSON text would end the script: the escaped sign is the same text to JSON.
     text = json.dumps({"plots": plots, "view": view}, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
     return f"const report = {text};\n"

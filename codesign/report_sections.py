@@ -16,7 +16,7 @@ def explorer(view: StudyView) -> str:
         return "<p>No point is finished yet.</p>"
     return (
         f"<section><h2>Points of the study</h2>{_what_is_shown(view)}{_STAGES_NOTE if len(view.stages) > 1 else ''}"
-        f"{_PLOT}{_LINES}{_TABLE}</section>"
+        f"{_PLOT}{_COMPARISON}{_LINES}{_TABLE}</section>"
     )
 
 
@@ -72,6 +72,19 @@ _PLOT = """
 <div id="plot-points" role="img" aria-label="Scatter plot of the points that the table below holds"></div>
 <p class="note">Drag over points, or click one, to select them; their rows are marked in the table, and the other
 way round. Filters below the headers of the table hold for the plot too.</p>
+"""
+
+_COMPARISON = """
+<h3>Selected design against a baseline</h3>
+<div class="tools">
+<button type="button" id="make-baseline">make the selected design the baseline</button>
+<button type="button" id="first-baseline">first baseline again</button>
+</div>
+<p id="compare-text" aria-live="polite"></p>
+<div class="grid">
+<div id="plot-compare-energy" role="img" aria-label="Energy by component, selected design and baseline"></div>
+<div id="plot-compare-area" role="img" aria-label="Area by component, selected design and baseline"></div>
+</div>
 """
 
 _LINES = """

@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from oracles.fake_study import fake_stages, large_study, read_notes, use_fake_training
+from oracles.fake_study import fake_stages, fake_study, large_study, read_notes, use_fake_training
 
 from spikeloop.codesign import space, study
 from spikeloop.codesign.cli import main
-from spikeloop.codesign.executors import MAX_TRIES
+from spikeloop.codesign.dask_executor import DaskExecutor
+from spikeloop.codesign.executors import MAX_TRIES, InlineExecutor, Outcome, Task, run_tasks
 from spikeloop.codesign.explore import run_study
 from spikeloop.codesign.ledger import Row, is_unwritten, open_ledger
 
@@ -67,6 +71,70 @@ def test_a_point_that_always_kills_its_worker_is_recorded_as_failed(tmp_path: Pa
     assert len(rows(out)) == 400
     started = [name for kind, name in read_notes(log) if (kind, name) == ("point", "7")]
     assert len(started) == MAX_TRIES
+
+
+@pytest.fixture
+def two_kinds() -> Iterator[Any]:
+    """A scheduler with a worker ``a`` that announces GPU: 1, and ``b`` that announces CPU: 1, all in this process."""
+    from distributed import Scheduler, SpecCluster, Worker
+
+    resources = {"a": {"GPU": 1.0}, "b": {"CPU": 1.0}}
+    cluster = SpecCluster(
+        workers={
+            name: {"cls": Worker, "options": {"host": "127.0.0.1", "nthreads": 1, "name": name, "resources": own}}
+            for name, own in resources.items()
+        },
+        scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": None}},
+        silence_logs="CRITICAL",
+    )
+    yield cluster
+    cluster.close()
+
+
+def test_training_runs_on_gpu_workers_and_simulation_on_cpu_workers_with_the_same_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_kinds: Any
+) -> None:
+    monkeypatch.setattr(study, "training_spec", study.training_spec)
+    monkeypatch.setattr(space, "training_spec", space.training_spec)
+    use_fake_training()
+    run_study(fake_study(), tmp_path / "inline", stages=fake_stages())
+    monkeypatch.setenv("FAKE_WORKERS", str(tmp_path / "workers"))
+    run_study(fake_study(), tmp_path / "dask", stages=fake_stages(), scheduler=two_kinds.scheduler_address)
+    assert digest(tmp_path / "dask") == digest(tmp_path / "inline")
+    assert (tmp_path / "dask/front.csv").read_bytes() == (tmp_path / "inline/front.csv").read_bytes()
+    done = Counter(read_notes(tmp_path / "workers"))
+    assert done == {("teacher", "a"): 1, ("student", "a"): 4, ("point", "b"): 36}
+
+
+def test_a_task_does_not_wait_for_a_kind_of_worker_that_went_away(two_kinds: Any) -> None:
+    with closing(DaskExecutor(two_kinds.scheduler_address, 1)) as executor:
+        task = Task(work=tuple, items=("student",), wants="GPU")
+        assert executor.has_room(task)
+        two_kinds.sync(two_kinds.workers["a"].close)
+        executor.submit(task)
+        outcomes: list[Outcome] = []
+        wait_for(lambda: bool(outcomes.extend(executor.wait()) or outcomes))
+        assert [(outcome.task.tries, outcome.results) for outcome in outcomes] == [(1, ("student",))]
+
+
+def test_a_full_kind_of_worker_does_not_keep_tasks_from_another() -> None:
+    """Two students want one GPU: the design behind them is started before the second."""
+    started: list[str] = []
+
+    class OneOfEach(InlineExecutor):
+        capacity = 2
+
+        def has_room(self, task: Task) -> bool:
+            return all(other.wants != task.wants for other in self._tasks)
+
+        def submit(self, task: Task) -> None:
+            started.append(str(task.items[0]))
+            super().submit(task)
+
+    students = [Task(work=tuple, items=(f"student {i}",), wants="GPU") for i in range(2)]
+    design = Task(work=tuple, items=("design",))
+    assert run_tasks(OneOfEach(), [*students, design], on_done=lambda _: (), stop=lambda: False)
+    assert started == ["student 0", "design", "student 1"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 designs of two stages and 10 that are infeasible; on the front of each stage stand those of ADC bits 3.
 
     Energy rises with the bits and with the place in the grid while area falls with the place: of equal bits, no
-    design beats another; of more bits, every design is beaten.
+    design beats another; of more bits, every design is beaten. Only those of the clock have components.
     """
     rows = []
     for index in range(120):
@@ -34,6 +34,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "area_um2": 1e6 * (30 - place) * scale,
             "latency_ns": 1e3 + index,
         }
+        costs["edap_J_s_mm2"] = 1e-30 * costs["energy_fJ"] * costs["area_um2"] * costs["latency_ns"]
+        if stage == "cycle":
+            costs["by_component"] = components(costs["energy_fJ"], costs["area_um2"])
         rows.append(row(index, {"hw.adc.bits": bits, "hw.dataflow.loop": "<i>layer</i>"}, stage=stage, **costs))
     rows += [row(120 + i, {"hw.adc.bits": 99}, reason="too many bits </script>") for i in range(10)]
     folder = synthetic_folder(tmp_path_factory.mktemp("study"), rows, objectives=OBJECTIVES)
@@ -59,6 +62,15 @@ def page(browser: Page) -> Iterator[Page]:
     browser.value("document.getElementById('select-none').click(), document.getElementById('reset').click()")
     yield browser
     assert browser.errors == []
+
+
+def components(energy_fJ: float, area_um2: float) -> dict[str, dict[str, float]]:
+    """One nJ goes into the crossbars of every design, the rest into the ADCs; a quarter of the area is ADCs."""
+    return {
+        "crossbar": {"energy_fJ": 1e6, "area_um2": 0.75 * area_um2},
+        "adc": {"energy_fJ": energy_fJ - 1e6, "area_um2": 0.25 * area_um2},
+        "dram": {"energy_fJ": 0.0, "area_um2": 0.0},
+    }
 
 
 def cells(page: Page, key: str) -> list[str]:
@@ -190,6 +202,72 @@ def test_row_is_selected_with_the_keyboard_and_shows_in_the_plot(page: Page) -> 
     assert page.value(f"{ring}.map(id => view.rows[id][column.point])") == [0]
     page.value("element('only-selected').click()")
     assert page.value("state.order.length") == 1
+
+
+def select_point(page: Page, point: int) -> None:
+    page.value(f"select([view.rows.findIndex(row => row[column.point] === {point})], true)")
+
+
+def comparison(page: Page) -> str:
+    text: str = page.value("element('compare-text').textContent")
+    return text
+
+
+def bars(page: Page, quantity: str) -> list[dict[str, Any]]:
+    """Bars that are drawn: name, components and values."""
+    plot = f"element('plot-compare-{quantity}')"
+    found: list[dict[str, Any]] = page.value(
+        f"{plot}.hidden ? [] : "
+        f"{plot}.data.map(t => ({{name: t.name, y: t.y, x: t.x, text: t.text, hover: t.hovertext}}))"
+    )
+    return found
+
+
+def test_selected_design_is_drawn_beside_the_baseline(page: Page) -> None:
+    """By hand: point 1 is the cheapest of its front (2 x 3.9 nJ, 30 x 3.9 mm2, 1.001 us), 105 has 15, 17 and 1.105."""
+    assert comparison(page) == "Select a design to compare it with the baseline, point 1."
+    assert [(bar["name"], bar["y"], bar["x"]) for bar in bars(page, "energy")] == [
+        ("baseline, point 1", ["adc", "crossbar"], [6.8, 1])
+    ]
+    select_point(page, 105)
+    assert comparison(page) == (
+        "Point 105 has 7.5 × the energy, 1.1 × the latency, 0.567 × the area and "
+        "4.69 × the EDAP (energy × latency × area of one inference) of the baseline, point 1."
+    )
+    own, base = bars(page, "energy")
+    assert (own["name"], base["name"]) == ("selected, point 105", "baseline, point 1")
+    assert (own["x"], own["text"]) == ([57.5, 1], ["8.46 ×", "1 ×"])
+    assert own["hover"][0] == "adc, selected, point 105: 57.5 nJ (98.3 %)<br>8.46 × the baseline's 6.8 nJ"
+    own, base = bars(page, "area")
+    assert own["x"] == pytest.approx([0.25 * 66.3, 0.75 * 66.3])
+    assert base["x"] == pytest.approx([0.25 * 117, 0.75 * 117])
+    assert page.value("document.querySelectorAll('#plot-compare-energy .bars .point').length") == 4
+
+
+def test_selected_design_becomes_the_baseline_and_back(page: Page) -> None:
+    select_point(page, 105)
+    page.value("element('make-baseline').click()")
+    assert comparison(page) == "The selected design is the baseline, point 105."
+    select_point(page, 1)
+    assert comparison(page).startswith("Point 1 has 0.133 × the energy")
+    page.value("element('first-baseline').click()")
+    assert comparison(page) == "The selected design is the baseline, point 1."
+    assert page.value("[element('make-baseline').disabled, element('first-baseline').disabled]") == [True, True]
+
+
+def test_what_cannot_be_compared_or_drawn_is_said(page: Page) -> None:
+    select_point(page, 64)
+    assert comparison(page).startswith("Figures of two stages are not compared: point 64 is of stage analytic and")
+    assert bars(page, "energy") == []
+    page.value("element('make-baseline').click()")
+    select_point(page, 0)
+    assert "Point 0 has 0.2 × the energy" in comparison(page)
+    assert "Point 0 is not drawn by component: its stage (analytic) keeps totals" in comparison(page)
+    assert bars(page, "area") == []
+    page.value("element('first-baseline').click()")
+    select_point(page, 125)
+    assert comparison(page) == "There is nothing to compare: point 125 has no result."
+    assert page.value("element('make-baseline').disabled") is True
 
 
 def test_axes_of_the_plot_can_be_any_metric_and_the_lines_are_drawn(page: Page) -> None:

@@ -92,12 +92,14 @@ def accept(_: study.StudyConfig) -> None:
 
 def teacher(jobs: tuple[TeacherJob, ...]) -> tuple[Prepared, ...]:
     _note("teacher", "teacher")
+    _note_worker("teacher")
     return tuple(Prepared(notes={"accuracy": 0.99, "n": 100}, wall_s=0.0, cpu_s=0.0) for _ in jobs)
 
 
 def student(jobs: tuple[StudentJob, ...]) -> tuple[Prepared, ...]:
     for job in jobs:
         _note("student", job.key)
+        _note_worker("student")
         if os.environ.get("FAKE_BAD_STUDENT") == str(job.values.get("student.weight_bits")):
             raise SimulationError("the loss is not finite")
         if os.environ.get("FAKE_WRONG_STUDENT") == str(job.values.get("student.weight_bits")):
@@ -111,6 +113,7 @@ def points(jobs: tuple[PointJob, ...]) -> tuple[PointResult, ...]:
 
 def result_of(job: PointJob) -> PointResult:
     _note("point", str(job.index))
+    _note_worker("point")
     _die_if_asked(job.index)
     time.sleep(float(os.environ.get("FAKE_SLEEP_S", "0")))
     if os.environ.get("FAKE_RAISE") == str(job.index):
@@ -150,6 +153,15 @@ def _note(kind: str, name: str) -> None:
     if "FAKE_LOG" in os.environ:
         with Path(os.environ["FAKE_LOG"]).open("a") as stream:
             stream.write(f"{kind} {name}\n")
+
+
+def _note_worker(kind: str) -> None:
+    """Name of the Dask worker that does this, in a file of its own."""
+    if "FAKE_WORKERS" in os.environ:
+        from distributed import get_worker
+
+        with Path(os.environ["FAKE_WORKERS"]).open("a") as stream:
+            stream.write(f"{kind} {get_worker().name}\n")
 
 
 def _die_if_asked(index: int) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from synthetic_study import synthetic_study, synthetic_view
 
+from spikeloop.codesign import report_breakdown
 from spikeloop.codesign.report import render_report, write_report
+from spikeloop.codesign.report_breakdown import page_breakdown
 from spikeloop.codesign.report_plots import report_plots
 from spikeloop.codesign.results import StudyResults
 
@@ -140,6 +142,44 @@ def test_results_without_cells_still_make_a_page() -> None:
     points = tuple(dataclasses.replace(point, cells=()) for point in STUDY.points)
     plots = report_plots(dataclasses.replace(STUDY, points=points))
     assert {"latency", "front_energy", "front_area"} == set(plots)
+
+
+def test_components_of_the_page_are_those_of_the_designs_and_add_up_to_them() -> None:
+    assert STUDY.view is not None
+    found = page_breakdown(STUDY.view)
+    assert found["baseline"] == next(i for i, point in enumerate(STUDY.points) if point.picked)
+    assert found["components"][:3] == ["adc", "crossbar", "membrane_memory"]  # 38, 14 and 12 % of the energy
+    assert set(found["energy"]) == set(found["area"]) == {str(i) for i in range(len(STUDY.points))}
+    for place, point in enumerate(STUDY.points):
+        assert sum(found["energy"][str(place)]) == pytest.approx(point.energy_fJ / 1e6, rel=1e-4)
+        assert sum(found["area"][str(place)]) == pytest.approx(point.area_um2 / 1e6, rel=1e-4)
+
+
+def test_page_that_is_full_keeps_the_components_of_the_pick_and_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = synthetic_study().view
+    assert view is not None
+    view = dataclasses.replace(view, front=frozenset(row.key for row in view.rows[-4:]))
+    monkeypatch.setattr(report_breakdown, "BREAKDOWN_POINTS", 6)
+    found = page_breakdown(view)
+    n = len(view.rows)
+    assert set(found["energy"]) == {str(i) for i in (found["baseline"], 0, *range(n - 4, n))}
+    assert found["left_out"] == [i for i in range(1, n - 4) if i != found["baseline"]]
+
+
+def test_rows_without_components_have_none_and_the_baseline_is_the_cheapest_of_the_front() -> None:
+    view = synthetic_study().view
+    assert view is not None
+    bare = [
+        dataclasses.replace(row, metrics={k: v for k, v in row.metrics.items() if k != "by_component"})
+        for row in view.rows
+    ]
+    costs = [row.metrics["edap_J_s_mm2"] for row in bare[:5]]
+    view = dataclasses.replace(view, rows=tuple(bare), choice=None, front=frozenset(row.key for row in bare[:5]))
+    found = page_breakdown(view)
+    assert (found["components"], found["energy"], found["area"], found["left_out"]) == ([], {}, {}, [])
+    assert found["baseline"] == costs.index(min(costs))
+    nothing = page_breakdown(dataclasses.replace(view, rows=(), front=frozenset()))
+    assert nothing["baseline"] is None
 
 
 def test_weak_numbers_stand_below_the_pictures_or_are_said_to_be_none(page: _Page) -> None:
