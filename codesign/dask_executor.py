@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LOCAL = "local"
 _CONNECT_S = 10.0
 _POLL_S = 0.2
+#: Time between two looks for workers that are missing.
+_REVIVE_S = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -98,6 +101,7 @@ class DaskExecutor:
             ) from None
         self._retries = self._client.run_on_scheduler(_set_retries, n=0)
         self._running: dict[Future, _Placed] = {}
+        self._n_workers, self._scaled_at_s = workers, time.monotonic()
         self.capacity, self._amounts = workers, dict[str, int]()
         self._look()
 
@@ -152,12 +156,21 @@ class DaskExecutor:
         """Workers come and go: as many tasks are under way as there are threads now, on resources that are there."""
         n_threads, self._amounts = self._client.run_on_scheduler(_threads_and_resources)
         self.capacity = max(1, n_threads)
+        self._revive(n_threads)
         for future, placed in list(self._running.items()):
             # Nobody is left who may run it: it would wait for ever.
             if placed.on is not None and placed.on not in self._amounts and future.status == "pending":
                 future.cancel()
                 del self._running[future]
                 self.submit(placed.task)
+
+    def _revive(self, n_threads: int) -> None:
+        """Start the workers of our own cluster that it gave up: it does so if one takes long to come back."""
+        if self._cluster is None or n_threads >= self._n_workers:
+            return
+        if time.monotonic() - self._scaled_at_s >= _REVIVE_S:
+            self._scaled_at_s = time.monotonic()
+            self._cluster.scale(self._n_workers)
 
     def _outcome(self, future: Future) -> Outcome:
         from distributed import KilledWorker
