@@ -146,7 +146,15 @@ def test_ctrl_c_tells_how_to_go_on(undisturbed: Path, capfd: pytest.CaptureFixtu
 def _start(folder: Path, out: str, *options: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "spikeloop.codesign.cli", "train", "student.yaml", "--out", out, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def _n_events(folder: Path, *events: str) -> int:
