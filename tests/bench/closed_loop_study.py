@@ -79,8 +79,8 @@ def draw(found: dict[int, dict[str, tuple[Row, ...]]], path: Path) -> None:
         ax.set_title(f"training seed {seed}")
         ax.grid(linewidth=0.4)
     axes[0][0].set_ylabel("accuracy on the hardware (%)")
-    axes[0][0].legend(frameon=False, loc="upper left")
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=150)
     print(f"\n{path}")
 
