@@ -19,7 +19,16 @@ from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.version import MODEL_VERSION
 
-from .ledger_schema import APPLICATION_ID, SCHEMA, SCHEMAS, TABLES, migrate
+from .ledger_schema import (
+    APPLICATION_ID,
+    SCHEMA,
+    TABLES,
+    check_file,
+    check_length,
+    check_versions,
+    is_empty,
+    migrate,
+)
 
 Status = Literal["ok", "infeasible", "failed", "timeout"]
 Value = int | float | str | bool
@@ -117,11 +126,12 @@ class Ledger:
 
     def rows(self, limit: int | None = None, *, stage: str | None = None) -> tuple[Row, ...]:
         """Every finished point (or the first ``limit``), in the order of the index; of one ``stage`` or of all."""
-        if stage is not None:
-            return tuple(row for row in self.rows(limit) if row.stage == stage)
-        query = f"SELECT {self._columns} FROM points ORDER BY point, key LIMIT ?"
+        # A row of ``full`` need not say so, and schema 1 has no column of it.
+        chosen = "" if stage is None else "WHERE coalesce(json_extract(config, '$.stage'), 'full') = ? "
+        query = f"SELECT {self._columns} FROM points {chosen}ORDER BY point, key LIMIT ?"
         with _damage_named(self.path):
-            cursor = self._connection.execute(query, (-1 if limit is None else limit,))
+            limits = (-1 if limit is None else limit,)
+            cursor = self._connection.execute(query, limits if stage is None else (stage, *limits))
             read = _Reader()
             return tuple(_row(record, read) for record in cursor)
 
@@ -265,7 +275,7 @@ def create_ledger(path: Path, study: Mapping[str, Any]) -> Ledger:
     with _damage_named(path):
         connection = sqlite3.connect(path, isolation_level="DEFERRED", timeout=30)
         try:
-            if not _is_empty(connection):
+            if not is_empty(connection):
                 raise StudyError(f"{path}: exists and is not empty; give another --out folder, or --resume")
             _durable(connection)
             _write_tables(connection, study)
@@ -283,18 +293,18 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
     """
     if not path.is_file():
         raise StudyError(f"{path}: no such ledger; give the --out folder of a study")
-    _check_length(path)
+    check_length(path)
     # A reader also opens for writing where it may, to clear the log files away when it closes.
     mode = "mode=rw" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
     with _damage_named(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
         try:
-            _check_file(path, connection)
+            check_file(path, connection)
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
                 _durable(connection)
-            _check_versions(path, Ledger(path, connection).meta(), read_only=read_only)
+            check_versions(path, Ledger(path, connection).meta(), read_only=read_only)
             if not read_only and Ledger(path, connection).meta()["schema"] != SCHEMA:
                 migrate(connection)
             ledger = Ledger(path, connection)
@@ -309,7 +319,7 @@ def is_unwritten(path: Path) -> bool:
     if not path.exists() or path.stat().st_size == 0:
         return True
     with _damage_named(path), closing(sqlite3.connect(path)) as connection:
-        return _is_empty(connection)
+        return is_empty(connection)
 
 
 def pack_bits(correct: NDArray[np.bool_]) -> bytes:
@@ -342,11 +352,6 @@ def _damage_named(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return int(n_tables) == 0
-
-
 def _durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -367,48 +372,6 @@ def _write_tables(connection: sqlite3.Connection, study: Mapping[str, Any]) -> N
     connection.executemany("INSERT INTO meta VALUES (?, ?)", [(name, _dump(value)) for name, value in meta.items()])
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.commit()
-
-
-def _check_length(path: Path) -> None:
-    """Refuse a file that lost its end: SQLite reads a torn last page as zeros and its own check passes it.
-
-    While there is a log, the log may hold what the file lacks, and SQLite decides.
-    Source: sqlite.org/fileformat2.html, 1.3 (page size at byte 16, size in pages at byte 28).
-    """
-    log = path.with_name(f"{path.name}-wal")
-    with path.open("rb") as stream:
-        header = stream.read(32)
-    if (log.exists() and log.stat().st_size > 0) or len(header) < 32:
-        return
-    page_bytes = int.from_bytes(header[16:18], "big")
-    wanted = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
-    there = path.stat().st_size
-    if header.startswith(b"SQLite format 3") and there < wanted:
-        raise StudyError(f"{path}: damaged ({there} of {wanted} bytes are there); restore it from a copy")
-
-
-def _check_file(path: Path, connection: sqlite3.Connection) -> None:
-    if _is_empty(connection):
-        raise StudyError(f"{path}: an empty ledger; run the study with --resume")
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id != APPLICATION_ID:
-        raise StudyError(f"{path}: an SQLite file, but not a spikeloop ledger; give another --out folder")
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise StudyError(f"{path}: damaged ({verdict.splitlines()[0]}); restore it from a copy")
-
-
-def _check_versions(path: Path, meta: Mapping[str, Any], *, read_only: bool) -> None:
-    if meta.get("schema") not in SCHEMAS:
-        raise StudyError(
-            f"{path}: ledger schema {meta.get('schema')}, this version reads schema {SCHEMAS[0]} to {SCHEMAS[-1]}; "
-            "give another --out folder"
-        )
-    if not read_only and meta.get("model_version") != MODEL_VERSION:
-        raise StudyError(
-            f"{path}: made by model version {meta.get('model_version')}, this is version {MODEL_VERSION} and its "
-            "numbers differ; give another --out folder"
-        )
 
 
 def _dump(value: Any) -> str:

@@ -1,8 +1,14 @@
-"""Tables of a ledger, and what brings an older ledger up to date."""
+"""Tables of a ledger, whether a file is one, and what brings an older ledger up to date."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spikeloop.simulator.errors import StudyError
+from spikeloop.simulator.version import MODEL_VERSION
 
 #: Schema that is written. 2: a point has a row for each stage; ``stages`` holds students of every kind.
 SCHEMA = 2
@@ -70,3 +76,61 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.rollback()
         raise
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether a file has no table yet."""
+    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(n_tables) == 0
+
+
+def check_length(path: Path) -> None:
+    """Refuse a file that lost its end: SQLite reads a torn last page as zeros and its own check passes it.
+
+    While there is a log, the log may hold what the file lacks, and SQLite decides.
+    Source: sqlite.org/fileformat2.html, 1.3 (page size at byte 16, size in pages at byte 28).
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with path.open("rb") as stream:
+        header = stream.read(32)
+    if (log.exists() and log.stat().st_size > 0) or len(header) < 32:
+        return
+    page_bytes = int.from_bytes(header[16:18], "big")
+    wanted = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
+    there = path.stat().st_size
+    if header.startswith(b"SQLite format 3") and there < wanted:
+        raise StudyError(f"{path}: damaged ({there} of {wanted} bytes are there); restore it from a copy")
+
+
+def check_file(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse an empty file, a damaged one, and one that is no ledger.
+
+    Raises:
+        StudyError: which of them.
+    """
+    if is_empty(connection):
+        raise StudyError(f"{path}: an empty ledger; run the study with --resume")
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise StudyError(f"{path}: an SQLite file, but not a spikeloop ledger; give another --out folder")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StudyError(f"{path}: damaged ({verdict.splitlines()[0]}); restore it from a copy")
+
+
+def check_versions(path: Path, meta: Mapping[str, Any], *, read_only: bool) -> None:
+    """Refuse a ledger of a schema that is not read, or to go on with one of another model version.
+
+    Raises:
+        StudyError: the versions.
+    """
+    if meta.get("schema") not in SCHEMAS:
+        raise StudyError(
+            f"{path}: ledger schema {meta.get('schema')}, this version reads schema {SCHEMAS[0]} to {SCHEMAS[-1]}; "
+            "give another --out folder"
+        )
+    if not read_only and meta.get("model_version") != MODEL_VERSION:
+        raise StudyError(
+            f"{path}: made by model version {meta.get('model_version')}, this is version {MODEL_VERSION} and its "
+            "numbers differ; give another --out folder"
+        )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloop.codesign import ledger as ledger_module
+from spikeloop.codesign import ledger_schema
 from spikeloop.codesign.ledger import Ledger, Row, StageRow, create_ledger, open_ledger, pack_bits, unpack_bits
 from spikeloop.simulator.errors import StudyError
 
@@ -157,7 +157,7 @@ def test_another_schema_or_model_version_is_never_mixed(
 ) -> None:
     path = tmp_path / "ledger.sqlite"
     create_ledger(path, STUDY).close()
-    monkeypatch.setattr(ledger_module, name, value)
+    monkeypatch.setattr(ledger_schema, name, value)
     with pytest.raises(StudyError, match=sentence):
         open_ledger(path, read_only=False)
 
