@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from spikeloop.simulator.errors import ConfigError, SimulationError, SpikeloopEr
 
 from .constraints import reference_accuracy
 from .dask_executor import check_scheduler
-from .executors import MAX_TRIES, Outcome, Task, catch_interrupts, make_executor, run_tasks
+from .executors import MAX_TRIES, Executor, Outcome, Task, catch_interrupts, make_executor, run_tasks
 from .folder import CACHE_FOLDER, FRONT_FILE, check_folder, open_folder
 from .ledger import Ledger, Preparation, Row, StageRow, unpack_bits, utc_now
 from .pareto import Choice, knee, volume_of, worst_values, write_front_csv
@@ -119,16 +119,32 @@ def run_study(
     plan = make_plan(study)
     _check_any_feasible(plan)
     work.check(plan.study)
-    check_folder(plan.study, out, resume=resume)
-    # Before the folder is made: without a scheduler nothing is written.
-    executor = make_executor(workers, scheduler)
-    with closing(executor), open_folder(plan.study, out, resume=resume) as ledger:
+    with open_run(plan.study, out, resume=resume, workers=workers, scheduler=scheduler) as (ledger, executor, stop):
         run = StudyRun(plan, ledger, out / CACHE_FOLDER, work, progress or _silent)
-        with catch_interrupts() as interrupts:
-            if run.missing:
-                run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=interrupts.stopped)
+        if run.missing:
+            run_tasks(executor, run.first_tasks(), on_done=run.on_done, stop=stop)
         n_missing = len(run.missing)
         return finish(plan.study, ledger, out, n_missing=n_missing, n_resumed=run.n_resumed, start=start)
+
+
+@contextmanager
+def open_run(
+    study: StudyConfig, out: Path, *, resume: bool, workers: int, scheduler: str | None
+) -> Iterator[tuple[Ledger, Executor, Callable[[], bool]]]:
+    """Ledger and executor of a run, and what says whether Ctrl-C asked it to stop.
+
+    Raises:
+        StudyError: the folder holds something else, or no scheduler answers; nothing is written.
+    """
+    check_folder(study, out, resume=resume)
+    # Before the folder is made: without a scheduler nothing is written.
+    executor = make_executor(workers, scheduler)
+    with (
+        closing(executor),
+        open_folder(study, out, resume=resume) as ledger,
+        catch_interrupts() as interrupts,
+    ):
+        yield ledger, executor, interrupts.stopped
 
 
 def _check_any_feasible(plan: Plan) -> None:

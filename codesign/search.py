@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +13,9 @@ from spikeloop.simulator.network.graph import Network
 
 from .analytic_stage import TASK_POINTS, AnalyticJob, AnalyticKeys, AnalyticResult, check_analytic, price_points
 from .constraints import reference_accuracy
-from .executors import MAX_TRIES, Executor, Outcome, Task, catch_interrupts, make_executor, run_tasks
-from .explore import Progress, ProgressEvent, StudyRun, StudySummary, finish
-from .folder import CACHE_FOLDER, check_folder, open_folder
+from .executors import MAX_TRIES, Executor, Outcome, Task, run_tasks
+from .explore import Progress, ProgressEvent, StudyRun, StudySummary, finish, open_run
+from .folder import CACHE_FOLDER
 from .ledger import Ledger, Row
 from .pareto import value_of
 from .plan import Plan, PlannedStudent, PointPlanner, technology_hash_of
@@ -66,19 +65,12 @@ def run_search(
     network = check_analytic(study) if study.stage == "analytic" else None
     if network is None:
         stages.check(study)
-    check_folder(study, out, resume=resume)
-    # Before the folder is made: without a scheduler nothing is written.
-    executor = make_executor(workers, scheduler)
-    with (
-        closing(executor),
-        open_folder(study, out, resume=resume) as ledger,
-        catch_interrupts() as interrupts,
-    ):
+    with open_run(study, out, resume=resume, workers=workers, scheduler=scheduler) as (ledger, executor, stop):
         n_there = len(ledger.keys())
         work = _evaluator(study, space, network, ledger, out, executor, stages)
         check_keys(ledger, work)
         loop = _sweep if study.search.tries_all else ask_and_tell
-        n_missing = loop(study, space, ledger, work, progress, interrupts.stopped)
+        n_missing = loop(study, space, ledger, work, progress, stop)
         return finish(study, ledger, out, n_missing=n_missing, n_resumed=n_there, start=start)
 
 
@@ -102,7 +94,7 @@ def check_keys(ledger: Ledger, work: Evaluator, *, stage: str | None = None) -> 
     Raises:
         StudyError: its first point has another key.
     """
-    for row in ledger.rows(stage=stage)[:1] if stage is not None else ledger.rows(limit=1):
+    for row in ledger.rows(limit=1, stage=stage):
         if work.key(Point(index=row.index, values=row.values)) != row.key:
             raise StudyError(
                 f"{ledger.path}: holds points of other inputs than today's; the technology or the network file was "

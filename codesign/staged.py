@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from spikeloop.simulator.errors import SimulationError
@@ -14,9 +13,8 @@ from spikeloop.simulator.spec import canonical_hash
 
 from .analytic_stage import check_analytic
 from .constraints import admissible, reference_accuracy
-from .executors import Executor, catch_interrupts, make_executor
-from .explore import Progress, ProgressEvent, StudySummary, finish
-from .folder import check_folder, open_folder
+from .executors import Executor
+from .explore import Progress, ProgressEvent, StudySummary, finish, open_run
 from .ledger import Ledger, Row
 from .pareto import front, value_of, write_front_csv
 from .promotion import Candidate, promoted
@@ -58,17 +56,10 @@ def run_staged(
     stages.check(study)
     if study.stages[0].stage == "analytic":
         check_analytic(study)
-    check_folder(study, out, resume=resume)
-    # Before the folder is made: without a scheduler nothing is written.
-    executor = make_executor(workers, scheduler)
-    with (
-        closing(executor),
-        open_folder(study, out, resume=resume) as ledger,
-        catch_interrupts() as interrupts,
-    ):
+    with open_run(study, out, resume=resume, workers=workers, scheduler=scheduler) as (ledger, executor, stop):
         n_there = len(ledger.keys())
         run = StagedRun(study, space, ledger, out, executor, stages, progress)
-        n_missing = run.run(interrupts.stopped)
+        n_missing = run.run(stop)
         write_stage_fronts(study, ledger, out)
         return finish(study, ledger, out, n_missing=n_missing, n_resumed=n_there, start=start)
 
