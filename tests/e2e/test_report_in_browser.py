@@ -45,12 +45,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(report: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def chromium() -> None:
+    """A browser: without one, tests that need it fail where it is asked for and are skipped elsewhere."""
     if find_chromium() is None:
         sentence = "no chromium on this machine; the report is not opened (apt-get install chromium)"
         if os.environ.get("CI") or os.environ.get("SPIKELOOP_NEEDS_BROWSER"):
             pytest.fail(sentence)
         pytest.skip(sentence)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: None, report: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with Page(report, tmp_path_factory.mktemp("profile")) as page:
         page.wait("document.querySelectorAll('#plot-points .scatterlayer .point').length > 0")
         yield page
@@ -279,9 +284,7 @@ def test_axes_of_the_plot_can_be_any_metric_and_the_lines_are_drawn(page: Page) 
     assert page.value(f"{inked} return d.filter((v, i) => i % 4 === 3 && v > 0).length; }})()") > 1000
 
 
-def test_nothing_is_wider_than_a_narrow_window(report: Path, tmp_path: Path) -> None:
-    if find_chromium() is None:
-        pytest.skip("no chromium on this machine")
+def test_nothing_is_wider_than_a_narrow_window(chromium: None, report: Path, tmp_path: Path) -> None:
     with Page(report, tmp_path / "profile", width=400, height=900) as page:
         page.wait("document.querySelectorAll('#plot-points .scatterlayer .point').length > 0")
         assert page.value("document.documentElement.scrollWidth") <= 400
