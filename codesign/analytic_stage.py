@@ -16,9 +16,10 @@ from spikeloop.simulator.errors import ConfigError, NetworkError
 from spikeloop.simulator.spec import canonical_hash
 from spikeloop.simulator.version import MODEL_VERSION
 
+from .axis_spec import Scalar
 from .ledger import Row, utc_now
 from .space import Point, Space, compile_space
-from .study import Scalar, StudyConfig, read_study_folder
+from .study import StudyConfig, read_study_folder
 
 if TYPE_CHECKING:
     from spikeloop.simulator.analytic.price import AnalyticCost

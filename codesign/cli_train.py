@@ -110,12 +110,12 @@ def _start(config: TrainingConfig) -> SpikingNet | None:
 def _datasets(config: TrainingConfig, lesson: Path | TrainingConfig | None) -> dict[str, AnyDataset]:
     from spikeloop.distill.config import TrainingConfig
     from spikeloop.distill.datasets import load_dataset
-    from spikeloop.distill.fit import check_fit
+    from spikeloop.distill.fit import used_part
 
     configs = [config, *([lesson] if isinstance(lesson, TrainingConfig) else [])]
     datasets = {name: load_dataset(name) for name in sorted({item.dataset for item in configs})}
     for item in configs:  # before a folder is made
-        check_fit(item.network, datasets[item.dataset])
+        used_part(datasets[item.dataset], item)
     return datasets
 
 

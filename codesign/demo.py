@@ -53,7 +53,7 @@ def run_demo(out: Path, *, workers: int, quick: bool) -> int:
 
 def quick_cut(study: StudyConfig) -> StudyConfig:
     """The same study with the ends of every axis only, and 120 test images."""
-    from .study import Log2Axis, RangeAxis, Scalar
+    from .axis_spec import Log2Axis, RangeAxis, Scalar
 
     space: dict[str, list[Scalar] | RangeAxis | Log2Axis] = {}
     for name, axis in study.space.items():

@@ -14,16 +14,18 @@ from spikeloop.simulator.functional.identity import computed_fields
 from spikeloop.simulator.spec import Spec, canonical_hash, validate_spec
 from spikeloop.simulator.version import MODEL_VERSION
 
+from .axis_spec import Scalar
 from .ledger import Preparation
 from .space import Point, Space, compile_space
 from .stage_spec import FULL, UNTRAINED, StageSpec
-from .study import Scalar, StudyConfig
+from .study import StudyConfig
+from .trained_teacher import is_trained
 
 # Fields of a training file that only training reads: without training they change nothing.
 _TRAINING_ONLY = (
     *("role", "dataset", "teacher", "seed", "losses", "augmentation", "epochs", "frozen_epochs", "optimiser", "lr"),
     *("momentum", "warmup_epochs", "weight_decay", "cosine", "hardware", "start"),
-    "precision",
+    *("precision", "train_images", "test_images"),
 )
 
 
@@ -198,6 +200,9 @@ class PointPlanner:
 
 
 def _teacher_key(study: StudyConfig) -> str:
+    if isinstance(study.teacher, dict) and is_trained(study.teacher):  # its weights say all; the folder may move
+        taken = {"weights_sha256": study.teacher["weights_sha256"]}
+        return canonical_hash({"model_version": MODEL_VERSION, "teacher": taken, "dataset": study.dataset})
     return canonical_hash(
         {
             "model_version": MODEL_VERSION,

@@ -11,10 +11,10 @@ import numpy as np
 
 from spikeloop.simulator.errors import ConfigError
 
+from .axis_spec import Scalar
 from .pareto import Objective
 from .search_spec import SearchSpec
 from .space import Axis, Space
-from .study import Scalar
 
 Values = dict[str, Scalar]
 

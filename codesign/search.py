@@ -12,6 +12,7 @@ from spikeloop.simulator.errors import StudyError
 from spikeloop.simulator.network.graph import Network
 
 from .analytic_stage import TASK_POINTS, AnalyticJob, AnalyticKeys, AnalyticResult, check_analytic, price_points
+from .axis_spec import Scalar
 from .constraints import reference_accuracy
 from .executors import MAX_TRIES, Executor, Outcome, Task, run_tasks
 from .explore import Progress, ProgressEvent, StudyRun, StudySummary, finish, open_run
@@ -24,7 +25,7 @@ from .samplers import Answer, check_sampler, make_sampler
 from .space import Point, Space, check_not_empty, compile_space
 from .stage_spec import FULL, StageSpec
 from .stages import Stages
-from .study import Scalar, StudyConfig
+from .study import StudyConfig
 
 #: Results are committed when so many wait, or the first of them waits so long.
 COMMIT_POINTS, COMMIT_S = 500, 0.5

@@ -16,20 +16,11 @@ from spikeloop.simulator.config import HardwareConfig
 from spikeloop.simulator.errors import ConfigError
 from spikeloop.simulator.spec import Spec, validate_spec
 
+from .axis_spec import MAX_POINTS, LayerAxis, Log2Axis, RangeAxis, Scalar, VectorAxis
 from .constraints import ConstraintSpec
 from .layer_axes import layer_fields, layer_targets, models_in
 from .names import nearest
-from .study import (
-    MAX_ANALYTIC_POINTS,
-    MAX_POINTS,
-    LayerAxis,
-    Log2Axis,
-    RangeAxis,
-    Scalar,
-    StudyConfig,
-    VectorAxis,
-    training_spec,
-)
+from .study import MAX_ANALYTIC_POINTS, StudyConfig, training_spec
 
 #: Points that are looked at before a study starts, to see whether any is possible.
 CHECKED_POINTS = 20_000

@@ -26,6 +26,7 @@ from spikeloop.simulator.spec import validate_spec
 from .runs import keep_run, known_run, run_path
 from .stage_spec import UNTRAINED, StageName
 from .study import StudyConfig
+from .trained_teacher import copy_teacher, is_trained
 
 if TYPE_CHECKING:
     from spikeloop.distill.config import TrainingConfig
@@ -266,11 +267,14 @@ def check_data(study: StudyConfig) -> None:
     """
     dataset = _dataset(study.dataset)
     if study.student is not None:
-        from spikeloop.distill.fit import check_fit
-        from spikeloop.models.zoo import read_network
+        from spikeloop.distill.config import TrainingConfig
+        from spikeloop.distill.fit import used_part
 
-        assert isinstance(study.student, dict)  # resolved
-        check_fit(read_network(study.student["network"]), dataset)
+        assert isinstance(study.teacher, dict)  # resolved
+        assert isinstance(study.student, dict)
+        used_part(dataset, validate_spec(TrainingConfig, study.student, where="student"))
+        if not is_trained(study.teacher):
+            used_part(dataset, validate_spec(TrainingConfig, study.teacher, where="teacher"))
     for field_name, wanted, there in (
         ("images", study.images, len(dataset.test_labels)),
         ("calibration_images", study.calibration_images, len(dataset.train_labels)),
@@ -344,6 +348,8 @@ def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
     from spikeloop.distill.train import train_teacher
 
     torch.set_num_threads(1)
+    if is_trained(job.training):
+        return copy_teacher(job.training, folder)
     result = train_teacher(validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset))
     save_checkpoint(folder, result)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

@@ -3,111 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spikeloop.simulator.config import HardwareConfig, resolve_yaml
 from spikeloop.simulator.errors import ConfigError, StudyError
 from spikeloop.simulator.spec import Spec, SpecT, canonical_hash, validate_spec
 from spikeloop.simulator.strict_yaml import read_yaml
 
+from .axis_spec import AxisValues, Scalar
 from .constraints import ConstraintSpec, contradiction
 from .names import nearest
 from .pareto import CSV_METRICS, Objective
 from .search_spec import RandomNetwork, SearchSpec, untrained
 from .stage_spec import WITHOUT_ACCURACY, StageSpec, check_stages
+from .trained_teacher import find_trained, is_trained, take_teacher
 
-Scalar = int | float | str | bool
-
-#: Most points that are enumerated: each is planned in memory, about 2 kB, before the first one runs.
-MAX_POINTS = 100_000
 #: Most points that are enumerated where each costs a few ms and none is planned ahead (``stage: analytic``).
 MAX_ANALYTIC_POINTS = 1_000_000
 #: Stands for the design in the ``hardware`` of a student: each is trained on the design of its point.
 EACH_DESIGN = "each design"
 #: Metrics that a study may be judged by.
 METRICS = ("accuracy", *CSV_METRICS, "cycles")
-
-
-class RangeAxis(Spec):
-    """Integers ``low, low + step, ...`` up to and including ``high``."""
-
-    range: list[int] = Field(min_length=2, max_length=2)
-    step: int = Field(default=1, ge=1)
-
-    @model_validator(mode="after")
-    def _rises(self) -> RangeAxis:
-        if self.range[0] > self.range[1]:
-            raise ValueError(f"range {self.range} is empty; write [low, high] with low <= high")
-        if (self.range[1] - self.range[0]) // self.step >= MAX_POINTS:
-            raise ValueError(f"range {self.range} has more than {MAX_POINTS} values; give a larger step")
-        return self
-
-    def values(self) -> list[int]:
-        """Values of the axis in rising order."""
-        return list(range(self.range[0], self.range[1] + 1, self.step))
-
-
-class Log2Axis(Spec):
-    """Powers of two from ``low`` to ``high``, both included."""
-
-    log2: list[int] = Field(min_length=2, max_length=2)
-
-    @model_validator(mode="after")
-    def _powers(self) -> Log2Axis:
-        low, high = self.log2
-        if low < 1 or low > high or low & (low - 1) or high & (high - 1):
-            raise ValueError(f"log2 {self.log2} needs two rising powers of two, e.g. [32, 128]")
-        return self
-
-    def values(self) -> list[int]:
-        """Values of the axis in rising order."""
-        low, high = (value.bit_length() - 1 for value in self.log2)
-        return [1 << exponent for exponent in range(low, high + 1)]
-
-
-class VectorAxis(Spec):
-    """A field that is a list, element by element: ``length`` axes ``name[0], name[1], ...`` of the same choices."""
-
-    vector: list[Scalar] = Field(min_length=1)
-    length: int = Field(ge=1, le=1024)
-
-    def values(self) -> list[Scalar]:
-        """Values of each element."""
-        return list(self.vector)
-
-
-class LayerAxis(Spec):
-    """A field that is a mapping by layer: an axis ``name.layer`` of the same choices for each of ``layers``.
-
-    Without ``layers`` these are all that the field may name, the first and the last one too.
-    """
-
-    per_layer: list[Scalar] = Field(min_length=1)
-    layers: list[str] | None = Field(default=None, min_length=1)
-
-    def values(self) -> list[Scalar]:
-        """Values of each layer."""
-        return list(self.per_layer)
-
-
-def _axis_kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return next((kind for kind in ("log2", "vector", "per_layer") if kind in value), "range")
-    kinds = ((Log2Axis, "log2"), (RangeAxis, "range"), (VectorAxis, "vector"), (LayerAxis, "per_layer"))
-    return next((kind for cls, kind in kinds if isinstance(value, cls)), "choices")
-
-
-AxisValues = Annotated[
-    Annotated[list[Scalar], Tag("choices")]
-    | Annotated[RangeAxis, Tag("range")]
-    | Annotated[Log2Axis, Tag("log2")]
-    | Annotated[VectorAxis, Tag("vector")]
-    | Annotated[LayerAxis, Tag("per_layer")],
-    Discriminator(_axis_kind),
-]
 
 
 #: Fields of a study that came after its first schema.
@@ -143,7 +62,8 @@ class StudyConfig(Spec):
 
     Attributes:
         hardware: base design: a preset of hwconfigs/accelerators, a path, or (resolved) its content.
-        teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content.
+        teacher: training of the teacher: a preset of hwconfigs/training, a path, or its content; or the folder of a
+            teacher that is trained already.
         student: base training of the students, in the same forms; the space changes single fields of it. If it has
             ``hardware``, each design that computes something else gets a student of its own, trained on it.
         space: axis name -> list of choices, ``{range: [low, high], step: s}`` or ``{log2: [low, high]}``;
@@ -334,7 +254,8 @@ def resolve_study(study: StudyConfig, *, where: str = "study") -> StudyConfig:
         "hardware": _written_out(HardwareConfig, study.hardware, "accelerators", f"{where}: hardware", folder),
     }
     if study.stage == "full":
-        resolved |= {"teacher": _training(study, "teacher", where), "student": _training(study, "student", where)}
+        resolved["student"] = _training(study, "student", where)
+        resolved["teacher"] = _teacher(study, resolved["student"], where)
         _check_short(study, resolved["student"], where)
     if isinstance(study.network, str):
         beside = folder / study.network
@@ -403,6 +324,16 @@ def _training(study: StudyConfig, role: Literal["teacher", "student"], where: st
     if training.get("hardware") is not None:
         training = {**training, "hardware": {**training["hardware"], "accelerator": EACH_DESIGN}}
     return {**training, "seed": study.seeds.training, "teacher": None}
+
+
+def _teacher(study: StudyConfig, student: dict[str, Any], where: str) -> dict[str, Any]:
+    """The teacher's training, or where it is trained already."""
+    if isinstance(study.teacher, dict) and is_trained(study.teacher):
+        return study.teacher
+    folder = find_trained(study.teacher, Path(where).parent)
+    if folder is None:
+        return _training(study, "teacher", where)
+    return take_teacher(folder, student, study.dataset, f"{where}: teacher")
 
 
 def _written_out(

@@ -115,6 +115,18 @@ def checkpoint_config(folder: Path) -> TrainingConfig:
     return validate_spec(TrainingConfig, index["config"], where=str(folder / INDEX_FILE))
 
 
+def checkpoint_sha256(folder: Path) -> str:
+    """sha256 of the weights file of a checkpoint.
+
+    Raises:
+        ConfigError: no checkpoint there, or its JSON is damaged or of another schema.
+    """
+    try:
+        return str(_read_index(folder)["weights"]["sha256"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{folder / INDEX_FILE}: damaged ({error!r}); train again") from None
+
+
 def weights_sha256(net: SpikingNet) -> str:
     """sha256 of the weights file that a checkpoint of ``net`` holds."""
     return hashlib.sha256(_weights(net)).hexdigest()

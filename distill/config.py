@@ -26,6 +26,7 @@ Match = Literal["step", "mean"]
 MembraneForm = Literal["l2", "relative", "gram"]
 #: Numbers of the products in the training's forward pass.
 Precision = Literal["float32", "bfloat16"]
+_LAST_FIELDS = ("train_images", "test_images")
 
 
 class LossSpec(Spec):
@@ -103,11 +104,14 @@ class TrainingConfig(Spec):
     ``frozen_epochs`` of ``epochs`` use the running statistics of the batch norms. ``momentum`` is that of ``sgd``
     (Nesterov's, where it is above 0). The learning rate grows linearly over the first ``warmup_epochs``. ``frames``
     says how events are spread over the time steps; images do not need it. ``precision`` is that of the products in
-    the training's forward pass; evaluation is on integers all the same.
+    the training's forward pass; evaluation is on integers all the same. ``train_images`` and ``test_images`` take so
+    many of a split, evenly spaced (a split sorted by class keeps its classes), all of it by default.
     """
 
     role: Literal["teacher", "student"]
     dataset: str
+    train_images: int | None = Field(default=None, ge=1)
+    test_images: int | None = Field(default=None, ge=1)
     network: str | NetworkSpec
     n_timesteps: int = Field(default=4, ge=1, le=64)
     frames: FrameRule = "number"
@@ -187,6 +191,11 @@ class TrainingConfig(Spec):
     def network_title(self) -> str:
         """Name of the network with what differs from its default form."""
         return architecture(self.network).name
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field; those that came last only where they are used, so that older studies keep their keys."""
+        fields = super().resolved()
+        return {name: value for name, value in fields.items() if name not in _LAST_FIELDS or value is not None}
 
     def content_hash(self) -> str:
         """sha256 of every field, defaults included; of files that it names, of their content.

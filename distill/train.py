@@ -16,7 +16,7 @@ from .device import exact_convolutions, mixed_precision
 from .encode import split_spikes
 from .evaluate import dataset_codes, evaluate_codes
 from .finite import diverged_layer, finite, not_finite_sentence
-from .fit import check_fit
+from .fit import used_part
 from .hardware import HardwareLoop
 from .losses import total_loss
 from .optimiser import lr_at, make_optimiser
@@ -142,7 +142,7 @@ def _train(
     keeper: Keeper | None,
     device: torch.device,
 ) -> TrainResult:
-    check_fit(config.network, dataset)
+    dataset = used_part(dataset, config)
     keeper = keeper or Keeper()
     codes = dataset_codes(dataset, "train", net, config.frames)
     test_codes = dataset_codes(dataset, "test", net, config.frames)

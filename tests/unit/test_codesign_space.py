@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracles.fake_study import HARDWARE, FakeTraining, fake_study
 
 from spikeloop.codesign import space, study
+from spikeloop.codesign.axis_spec import RangeAxis
 from spikeloop.codesign.plan import make_plan
 from spikeloop.codesign.space import Space, apply_hardware, compile_space
 from spikeloop.codesign.study import resolve_study
@@ -200,7 +201,7 @@ def test_model_version_and_technology_are_in_the_key(monkeypatch: pytest.MonkeyP
 @given(low=st.integers(1, 20), span=st.integers(0, 20), step=st.integers(1, 5))
 @settings(max_examples=50, deadline=None)
 def test_range_axis_holds_exactly_its_steps(low: int, span: int, step: int) -> None:
-    axis = study.RangeAxis(range=[low, low + span], step=step)
+    axis = RangeAxis(range=[low, low + span], step=step)
     assert axis.values() == [value for value in range(low, low + span + 1) if (value - low) % step == 0]
 
 

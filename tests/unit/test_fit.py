@@ -1,17 +1,18 @@
 """Data sets that do not fit a network: one sentence whose cure works; networks with parameters are trained and kept."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
+from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from spikeloop.distill.config import TrainingConfig
 from spikeloop.distill.datasets import Dataset
 from spikeloop.distill.event_sets import EventDataset
-from spikeloop.distill.fit import check_fit
+from spikeloop.distill.fit import check_fit, used_part
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.network_spec import NetworkSpec
 from spikeloop.models.zoo import read_network
@@ -38,6 +39,13 @@ def recordings(sensor=(128, 128), classes=11) -> EventDataset:
         test_labels=none,
         read_train=nothing,
         read_test=nothing,
+    )
+
+
+def config_of(**fields) -> TrainingConfig:
+    """A short training of a teacher."""
+    return TrainingConfig.model_validate(
+        {"role": "teacher", "dataset": "digits", "network": "demo", "epochs": 1, "lr": 0.01, **fields}
     )
 
 
@@ -117,3 +125,53 @@ def test_training_on_pictures_of_another_size_is_refused_before_the_first_step()
         DatasetError, match=r"write network: \{name: vgg16, size: 9, channels: 1, classes: 4, width: 0.0625\}"
     ):
         train_teacher(config(TEACHER, network={**SMALL, "size": 12}), few())
+
+
+def test_a_part_of_a_split_is_evenly_spaced_and_keeps_its_classes() -> None:
+    """A split sorted by class, as recordings are: every class stays, images and recordings alike."""
+    labels = np.repeat(np.arange(10, dtype=np.int64), 7)
+    pixels = labels[:, None, None, None] * np.ones((1, 1, 8, 8), dtype=np.float32)
+    dataset = Dataset(name="sorted", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    config = config_of(train_images=20, test_images=10)
+    part = used_part(dataset, config)
+    assert isinstance(part, Dataset)
+    assert np.bincount(part.train_labels).tolist() == [2] * 10
+    assert part.test_labels.tolist() == list(range(10))
+    assert np.array_equal(part.train_images[:, 0, 0, 0], part.train_labels)
+    assert np.array_equal(part.test_images[:, 0, 0, 0], part.test_labels)
+    read: list[int] = []
+    camera = replace(recordings((34, 34), 10), train_labels=labels, test_labels=labels, read_train=read.append)
+    some = used_part(camera, config_of(network="nmnist", train_images=20))
+    assert isinstance(some, EventDataset)
+    for index in range(20):
+        some.events("train", index)
+    assert labels[read].tolist() == some.train_labels.tolist() == np.repeat(np.arange(10), 2).tolist()
+    assert some.test_labels.size == 70
+
+
+def test_more_images_than_there_are_is_one_sentence() -> None:
+    """With how many there are."""
+    with pytest.raises(DatasetError, match=r"^test_images=6 and data set pictures has 5; allowed 1 to 5$"):
+        used_part(images((1, 8, 8), 5), config_of(network={"name": "demo", "classes": 5}, test_images=6))
+
+
+def test_a_part_is_what_training_sees_and_old_files_keep_their_hash() -> None:
+    """The same weights as from a data set that holds nothing else; fields that are not used change no key."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.random((60, 1, 8, 8), dtype=np.float32), np.arange(60, dtype=np.int64) % 10
+    whole = Dataset(name="d", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    half = replace(
+        whole,
+        train_images=pixels[::2],
+        train_labels=labels[::2],
+        test_images=pixels[::3],
+        test_labels=labels[::3],
+    )
+    config = config_of(train_images=30, test_images=20)
+    plain = config_of()
+    part, alone = train_teacher(config, whole), train_teacher(plain, half)
+    assert weights_sha256(part.net) == weights_sha256(alone.net)
+    assert part.history == alone.history
+    assert part.n_test == 20
+    assert "train_images" not in plain.resolved()
+    assert plain.content_hash() != config.content_hash()
