@@ -9,7 +9,9 @@ import torch
 from spikeloop.models.net import NetOutput, SpikingNet
 from spikeloop.simulator.errors import ConfigError
 
-_BATCH = 256
+_BATCH = 64
+#: Values that are compared at once, in double precision: they stay in the cache.
+_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +68,19 @@ def _batch_sums(mine: NetOutput, its: NetOutput) -> list[torch.Tensor]:
     found = []
     for h_mine, h_its, s_mine, s_its in zip(mine.membranes, its.membranes, mine.spikes, its.spikes, strict=True):
         steps = h_mine.shape[0]
-        h_its, s_its = h_its[:steps], s_its[:steps]
-        parts = (
-            torch.ones_like(h_mine),
-            (h_mine.double() - h_its.double()).square(),
-            h_its.double().square(),
-            s_mine != s_its,
-            s_mine,
-            s_its,
-        )
-        found.append(torch.stack([part.sum(dtype=torch.float64) for part in parts]))
+        values = (h_mine, h_its[:steps], s_mine, s_its[:steps])
+        total = torch.zeros(6, dtype=torch.float64)
+        for part in zip(*(value.reshape(-1).split(_CHUNK) for value in values), strict=True):
+            total += _chunk_sums(*part)
+        found.append(total)
     return found
+
+
+def _chunk_sums(h_mine: torch.Tensor, h_its: torch.Tensor, s_mine: torch.Tensor, s_its: torch.Tensor) -> torch.Tensor:
+    its = h_its.double()
+    difference = h_mine.double() - its
+    sums = (difference.dot(difference), its.dot(its), (s_mine != s_its).sum(), s_mine.sum(), s_its.sum())
+    return torch.tensor([h_mine.numel(), *map(float, sums)], dtype=torch.float64)
 
 
 def _distance(n: float, difference: float, size: float, differ: float, fired: float, its_fired: float) -> LayerDistance:

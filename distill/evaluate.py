@@ -19,7 +19,8 @@ from .encode import pixel_codes, split_codes
 from .event_sets import Split
 from .events import FrameRule
 
-_BATCH = 256
+#: On a CPU larger batches spend half their time in asking the system for pages and giving them back.
+_BATCH, _BATCH_ON_GPU = 64, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int6
     truth = torch.from_numpy(labels)
     names, device = net.lif_names(), next(net.parameters()).device
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for batch in torch.split(torch.arange(len(truth)), _BATCH):
+    size = _BATCH if device.type == "cpu" else _BATCH_ON_GPU
+    for batch in torch.split(torch.arange(len(truth)), size):
         share = len(batch) / len(truth)
         shown = codes[..., batch, :, :, :].to(device)
         if net.quantised:
