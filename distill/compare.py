@@ -70,7 +70,7 @@ def _batch_sums(mine: NetOutput, its: NetOutput) -> list[torch.Tensor]:
         steps = h_mine.shape[0]
         values = (h_mine, h_its[:steps], s_mine, s_its[:steps])
         total = torch.zeros(6, dtype=torch.float64)
-        for part in zip(*(value.reshape(-1).split(_CHUNK) for value in values), strict=True):
+        for part in zip(*(torch.split(value.reshape(-1), _CHUNK) for value in values), strict=True):
             total += _chunk_sums(*part)
         found.append(total)
     return found

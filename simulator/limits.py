@@ -10,6 +10,8 @@ from .mapping.tiles import MappedLayer, Mapping
 
 #: Largest estimate of the arrays of one run; a fixed number, so that a design is refused on every machine or on none.
 MAX_BYTES = 4 * 2**30
+#: Estimate of the arrays of the images that are computed at once; more images go through one part after the other.
+PART_BYTES = 2**28
 _INT64 = 8
 #: int64 arrays of a layer's outputs that live at the same time: sums, currents, membranes, one transposed copy.
 _OUTPUT_COPIES = 4
@@ -22,13 +24,13 @@ _RECORD_BYTES = 6 * _INT64
 def check_memory(
     mapping: Mapping, *, n_images: int, cycle_images: int, pipelined: bool = False, recorded: bool = False
 ) -> None:
-    """Refuse a run whose arrays would take more than ``MAX_BYTES``.
+    """Refuse a run whose arrays would take more than ``MAX_BYTES``; more images alone never make it too large.
 
     An estimate: measured, the growth with images is up to 1.6 times it, beside half a GiB that every run takes.
 
     Args:
         mapping: network on its crossbars.
-        n_images: images computed at once.
+        n_images: images computed, as many at once as ``images_at_once`` says.
         cycle_images: images whose activity is kept for the clock.
         pipelined: as for ``clock_bytes``.
         recorded: as for ``clock_bytes``.
@@ -38,21 +40,32 @@ def check_memory(
     """
     n_timesteps = mapping.network.n_timesteps
     kept = sum(_activity_bytes(item, n_timesteps) for item in mapping.layers) * cycle_images
-    held = _held_bytes(mapping)
-    working = [
-        (_layer_bytes(item, n_timesteps) + waiting) * n_images
-        for item, waiting in zip(mapping.layers, held, strict=True)
-    ]
+    at_once = min(n_images, images_at_once(mapping))
+    working = [at_once * need for need in _image_bytes(mapping)]
     clock = clock_bytes(mapping, cycle_images=cycle_images, pipelined=pipelined, recorded=recorded)
     total = kept + max(*working, sum(clock) if pipelined else max(clock))
     if total > MAX_BYTES:
         need = clock if sum(clock) > max(working) else working
         largest = mapping.layers[need.index(max(need))].layer
         raise MappingError(
-            f"network {mapping.network.name}: {n_images} images of {n_timesteps} time steps would take about "
-            f"{total / 2**30:.3g} GiB (most in {largest.name}), at most {MAX_BYTES / 2**30:g} GiB are allowed; "
-            "use fewer images, fewer time steps, larger crossbars or a smaller input"
+            f"network {mapping.network.name}: {max(at_once, cycle_images)} images of {n_timesteps} time steps would "
+            f"take about {total / 2**30:.3g} GiB (most in {largest.name}), at most {MAX_BYTES / 2**30:g} GiB are allowed; "
+            "run the clock on fewer images, use fewer time steps, larger crossbars or a smaller input"
         )
+
+
+def images_at_once(mapping: Mapping) -> int:
+    """Images that a functional run computes together: those whose arrays take about ``PART_BYTES``, at least one."""
+    return max(1, PART_BYTES // max(_image_bytes(mapping)))
+
+
+def _image_bytes(mapping: Mapping) -> list[int]:
+    """Bytes of one image's arrays while a layer is computed, by layer."""
+    held = _held_bytes(mapping)
+    return [
+        _layer_bytes(item, mapping.network.n_timesteps) + waiting
+        for item, waiting in zip(mapping.layers, held, strict=True)
+    ]
 
 
 def clock_bytes(mapping: Mapping, *, cycle_images: int, pipelined: bool, recorded: bool = False) -> list[int]:

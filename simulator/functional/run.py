@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as PyMapping
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..config import HardwareConfig
 from ..errors import DatasetError
+from ..limits import images_at_once
 from ..mapping.tiles import MappedLayer, Mapping
 from ..network.graph import (
     AddNode,
@@ -46,7 +47,7 @@ from .crossbar import LayerReads, layer_histogram, read_layer
 from .explain import explain_reads
 from .neuron import batch_norm_current, compute_lif, stream_current
 from .neuron_faults import NeuronFaults, neuron_faults
-from .outputs import Outputs
+from .outputs import Outputs, joined
 from .programmed import is_solved
 from .switches import ALL, NONE, Switches
 
@@ -188,46 +189,90 @@ def run_functional(
         ConfigError: the design needs ``step_ns`` and it is not given.
     """
     spikes.check_fits(network)
-    used = chip if chip is not None or not needs_chip(hw) else AnalogChip(hw=hw, seed=0)
-    neurons = _neurons(network, mapping, hw, used, spikes, switches, step_ns)
-    mapped = {item.layer.name: item for item in mapping.layers}
-    shift = dict(zip(mapped, adc_shift, strict=True))
-    recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=record)
-    codes = spikes.codes if not network.input.static else spikes.codes[None]
-    values = _Values(network)
-    for node in network.order():
-        inputs = values.inputs_of(node)
-        if isinstance(node, ConvNode | LinearNode):
-            layer = mapped[node.name]
-            read = _layer_codes(layer, inputs[0], network)
-            active = switches if isinstance(switches, Switches) else switches.get(node.name, NONE)
-            departs = needs_analog(hw) and (active.adc or active.conduct)
-            run = ChipRun(chip=used, images=spikes.indices, switches=active) if used is not None and departs else None
-            lsb = shift[node.name] if active.adc else 0
-            bits = hw.adc_bits if active.adc else IDEAL_ADC_BITS
-            if _LOG.isEnabledFor(logging.INFO):
-                _LOG.info(explain_reads(layer, read, lsb, bits, run))
-            reads = read_layer(
-                layer, read, adc_shift=lsb, adc_bits=bits, run=run, kept=recorder.cycle_images, n_threads=n_threads
-            )
-            recorder.keep_reads(layer, reads, read, network.n_timesteps)
-            values.by_name[node.name] = reads.psum
-        else:
-            values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder, neurons)
-    names = list(mapped)
-    return Outputs(
-        logits=values.by_name[network.readout.name].astype(np.int64),
-        activity=Activity(
-            layers=tuple(_with_output_spikes(mapped[name], recorder) for name in names), origin="measured"
-        ),
-        crossbar_conversions=tuple(recorder.conversions[name] for name in names),
-        crossbar_clipped=tuple(recorder.clipped[name] for name in names),
+    walk = _Walk(
+        network=network,
+        mapping=mapping,
+        hw=hw,
         adc_shift=tuple(adc_shift),
-        saturated=MappingProxyType(recorder.saturated),
-        memory_errors=MappingProxyType(recorder.memory_errors),
-        spikes=MappingProxyType(recorder.spikes if record else {}),
-        membranes=MappingProxyType(recorder.membranes),
+        record=record,
+        chip=chip if chip is not None or not needs_chip(hw) else AnalogChip(hw=hw, seed=0),
+        switches=switches,
+        n_threads=n_threads,
+        step_ns=step_ns,
     )
+    parts = [walk.run(part, max(0, cycle_images - start)) for start, part in _parts(mapping, spikes)]
+    return joined(parts)
+
+
+def _parts(mapping: Mapping, spikes: SpikeTrain) -> Iterator[tuple[int, SpikeTrain]]:
+    """Parts of the batch with the number of their first image; what an image computes depends on its index alone."""
+    size = images_at_once(mapping)
+    for start in range(0, max(1, spikes.n_images), size):
+        yield start, spikes.take(start, start + size)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Walk:
+    """A walk over the graph; private to this module."""
+
+    network: Network
+    mapping: Mapping
+    hw: HardwareConfig
+    adc_shift: tuple[LayerShift, ...]
+    record: bool
+    chip: AnalogChip | None
+    switches: Switches | PyMapping[str, Switches]
+    n_threads: int
+    step_ns: float | None
+
+    def run(self, spikes: SpikeTrain, cycle_images: int) -> Outputs:
+        """Outputs of some images, computed together; the activity of the first ``cycle_images``."""
+        network = self.network
+        neurons = _neurons(network, self.mapping, self.hw, self.chip, spikes, self.switches, self.step_ns)
+        mapped = {item.layer.name: item for item in self.mapping.layers}
+        shift = dict(zip(mapped, self.adc_shift, strict=True))
+        recorder = _Recorder(cycle_images=min(cycle_images, spikes.n_images), record=self.record)
+        codes = spikes.codes if not network.input.static else spikes.codes[None]
+        values = _Values(network)
+        for node in network.order():
+            inputs = values.inputs_of(node)
+            if isinstance(node, ConvNode | LinearNode):
+                layer = mapped[node.name]
+                read = _layer_codes(layer, inputs[0], network)
+                reads = self._read(layer, read, shift[node.name], spikes, recorder.cycle_images)
+                recorder.keep_reads(layer, reads, read, network.n_timesteps)
+                values.by_name[node.name] = reads.psum
+            else:
+                values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder, neurons)
+        names = list(mapped)
+        return Outputs(
+            logits=values.by_name[network.readout.name].astype(np.int64),
+            activity=Activity(
+                layers=tuple(_with_output_spikes(mapped[name], recorder) for name in names), origin="measured"
+            ),
+            crossbar_conversions=tuple(recorder.conversions[name] for name in names),
+            crossbar_clipped=tuple(recorder.clipped[name] for name in names),
+            adc_shift=self.adc_shift,
+            saturated=MappingProxyType(recorder.saturated),
+            memory_errors=MappingProxyType(recorder.memory_errors),
+            spikes=MappingProxyType(recorder.spikes if self.record else {}),
+            membranes=MappingProxyType(recorder.membranes),
+        )
+
+    def _read(
+        self, layer: MappedLayer, codes: NDArray[np.integer], lsb: LayerShift, spikes: SpikeTrain, kept: int
+    ) -> LayerReads:
+        switches = self.switches
+        active = switches if isinstance(switches, Switches) else switches.get(layer.layer.name, NONE)
+        departs = needs_analog(self.hw) and (active.adc or active.conduct)
+        run = None
+        if self.chip is not None and departs:
+            run = ChipRun(chip=self.chip, images=spikes.indices, switches=active)
+        lsb = lsb if active.adc else 0
+        bits = self.hw.adc_bits if active.adc else IDEAL_ADC_BITS
+        if _LOG.isEnabledFor(logging.INFO):
+            _LOG.info(explain_reads(layer, codes, lsb, bits, run))
+        return read_layer(layer, codes, adc_shift=lsb, adc_bits=bits, run=run, kept=kept, n_threads=self.n_threads)
 
 
 def calibrate_adc(
@@ -265,6 +310,14 @@ def column_sum_histograms(
     but for whether it wants them crossbar by crossbar.
     """
     spikes.check_fits(network)
+    parts = [_histograms(network, mapping, hw, part, chip) for _, part in _parts(mapping, spikes)]
+    return tuple(np.sum(counts, axis=0) for counts in zip(*parts, strict=True))
+
+
+def _histograms(
+    network: Network, mapping: Mapping, hw: HardwareConfig, spikes: SpikeTrain, chip: AnalogChip | None
+) -> list[IntArray]:
+    """``column_sum_histograms`` of some images, computed together."""
     mapped = {item.layer.name: item for item in mapping.layers}
     recorder = _Recorder(cycle_images=0, record=False)
     codes = spikes.codes if not network.input.static else spikes.codes[None]
@@ -286,7 +339,7 @@ def column_sum_histograms(
             values.by_name[node.name] = read_layer(layer, read, adc_shift=0, adc_bits=IDEAL_ADC_BITS, kept=0).psum
         else:
             values.by_name[node.name] = _elementwise(node, inputs, codes, network, recorder)
-    return tuple(histograms[name] for name in mapped)
+    return [histograms[name] for name in mapped]
 
 
 def _layer_codes(mapped: MappedLayer, codes: NDArray[np.integer], network: Network) -> NDArray[np.integer]:
