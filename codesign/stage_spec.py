@@ -26,7 +26,7 @@ class PromotionSpec(Spec):
     Attributes:
         margin: a point stays if no other beats it by more than this share of the range in every objective; 0: the
             front itself.
-        at_most: of those that stay, so many go on, by non-dominated rank, then by crowding; None: all.
+        at_most: of those that stay, so many go on, by non-dominated rank, then by hypervolume; None: all.
     """
 
     margin: float = Field(default=0.0, ge=0, le=1)

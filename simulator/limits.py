@@ -49,8 +49,8 @@ def check_memory(
         largest = mapping.layers[need.index(max(need))].layer
         raise MappingError(
             f"network {mapping.network.name}: {max(at_once, cycle_images)} images of {n_timesteps} time steps would "
-            f"take about {total / 2**30:.3g} GiB (most in {largest.name}), at most {MAX_BYTES / 2**30:g} GiB are allowed; "
-            "run the clock on fewer images, use fewer time steps, larger crossbars or a smaller input"
+            f"take about {total / 2**30:.3g} GiB (most in {largest.name}), at most {MAX_BYTES / 2**30:g} GiB are "
+            "allowed; run the clock on fewer images, use fewer time steps, larger crossbars or a smaller input"
         )
 
 
