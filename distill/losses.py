@@ -194,7 +194,7 @@ def _gram(mine: torch.Tensor, its: torch.Tensor, shard: Shard) -> torch.Tensor:
     # A row of zeros has no direction: normalize leaves it at 0.
     rows = [functional.normalize(part.flatten(2), dim=2) for part in (mine, its)]
     grams = [part @ shard.gathered(part).transpose(1, 2) for part in rows]
-    return shard.mean(functional.mse_loss(grams[0], grams[1]), mine)
+    return shard.mean(functional.mse_loss(grams[0], grams[1]), grams[0])
 
 
 _DISTANCES: Mapping[MembraneForm, Callable[[torch.Tensor, torch.Tensor, Shard], torch.Tensor]] = MappingProxyType(

@@ -94,8 +94,17 @@ class Ranks:
         """
         if self.world_size == 1:
             return values
-        found: torch.Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
+        found: torch.Tensor = _Total.apply(values, self)  # type: ignore[no-untyped-call]
         return found
+
+    def reduce(self, values: torch.Tensor) -> None:
+        """Replace ``values`` by their sum over the processes: the only thing that these ever say to one another.
+
+        Raises:
+            SimulationError: another process is gone.
+        """
+        with _lost_peers_named():
+            distributed.all_reduce(values)
 
     def add_up(self, gradients: Sequence[torch.Tensor]) -> None:
         """Replace each gradient by its sum over the processes, all in one message.
@@ -119,13 +128,10 @@ class Ranks:
         if self.world_size == 1:
             return data
         length = int(self.total(torch.tensor(len(data) if self.is_main else 0, device=device)))
-        held = torch.zeros(length, dtype=torch.uint8)
-        if self.is_main:
-            held = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        held = held.to(device)
-        with _lost_peers_named():
-            distributed.broadcast(held, src=0)
-        return held.cpu().numpy().tobytes()
+        # The others add zeros.
+        mine = bytearray(data) if self.is_main else bytearray(length)
+        held = torch.frombuffer(mine, dtype=torch.uint8).to(device) if length else torch.zeros(0, device=device)
+        return self.total(held).cpu().numpy().tobytes()
 
     def check_launcher(self) -> None:
         """Stop where ``torchrun`` is gone: nobody would end this process if another one died.
@@ -167,7 +173,7 @@ class Shard:
 
         Args:
             own: the mean over the own images, not a number where there are none.
-            of: what it was computed from; keeps a part of 0 in the graph, for batch norms wait for all processes.
+            of: what it was computed from; keeps a part of 0 in the graph, whose sums wait for all processes.
         """
         return own * self.share if self.share else of.sum()
 
@@ -182,16 +188,16 @@ class Shard:
 
 class _Total(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, values: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+        ctx.ranks = ranks
         found = values.detach().clone(memory_format=torch.contiguous_format)
-        with _lost_peers_named():
-            distributed.all_reduce(found)
+        ranks.reduce(found)
         return found
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        total: torch.Tensor = _Total.apply(grads[0])  # type: ignore[no-untyped-call]
-        return total
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        ranks: Ranks = ctx.ranks
+        return ranks.total(grads[0]), None
 
 
 @contextmanager
