@@ -8,6 +8,7 @@ batch norm to the part of each. One sum of all gradients after the backward pass
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ import torch
 from torch import distributed
 
 from spikeloop.simulator.errors import ConfigError, SimulationError
+
+_log = logging.getLogger(__name__)
 
 #: Longest wait for another process: data sets are read and folders written in between.
 _PATIENCE = timedelta(minutes=30)
@@ -103,8 +106,11 @@ class Ranks:
         Raises:
             SimulationError: another process is gone.
         """
-        with _lost_peers_named():
+        try:
             distributed.all_reduce(values)
+        except RuntimeError as error:
+            _log.info("%s", error)
+            raise SimulationError("another process of this training is gone; its own message says why") from None
 
     def add_up(self, gradients: Sequence[torch.Tensor]) -> None:
         """Replace each gradient by its sum over the processes, all in one message.
@@ -218,25 +224,15 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Ranks]:
     launcher = os.getppid()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with _lost_peers_named():
-        distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
-            rank=launch.rank,
-            world_size=launch.world_size,
-            timeout=_PATIENCE,
-        )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    try:
+        distributed.init_process_group(backend, rank=launch.rank, world_size=launch.world_size, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise SimulationError(
+            f"the {launch.world_size} processes cannot reach one another over {backend} ({reason})"
+        ) from None
     try:
         yield Ranks(rank=launch.rank, world_size=launch.world_size, launcher=launcher)
     finally:
         distributed.destroy_process_group()
-
-
-@contextmanager
-def _lost_peers_named() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise SimulationError(
-            f"another process of this training stopped or cannot be reached ({said[0]}); its own message says why"
-        ) from None
