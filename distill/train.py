@@ -118,7 +118,7 @@ def check_ranks(config: TrainingConfig, ranks: Ranks) -> None:
     """Refuse a training that several processes cannot share.
 
     Raises:
-        ConfigError: batches of fewer images than processes, or a design in the loop.
+        ConfigError: batches of fewer images than processes, or a design in the loop with noise for each image.
     """
     if ranks.world_size == 1:
         return
@@ -127,10 +127,10 @@ def check_ranks(config: TrainingConfig, ranks: Ranks) -> None:
             f"batch_size is {config.batch_size} and {ranks.world_size} processes share each batch; "
             f"give at least {ranks.world_size}, or start fewer processes"
         )
-    if config.hardware is not None:
+    if config.hardware is not None and config.hardware.draws_for_images():
         raise ConfigError(
-            "hardware: draws the noise of a whole batch from one generator, which several processes cannot share; "
-            "train without torchrun"
+            "hardware: the noise of reads is drawn for the images of a batch one after the other, which several "
+            "processes cannot do; write hardware.read_noise: false, or train without torchrun"
         )
 
 

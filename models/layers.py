@@ -107,6 +107,9 @@ class WeightLayer(nn.Module):
         """Batch norm of scale*sums, sums (S*B, C, H, W), and the mean and variance of the sums (C,) that it used."""
         mean, var = (self.running_mean / scale).detach(), (self.running_var / scale**2).detach()
         from_batch = self.training and not self.statistics_frozen
+        if flat.shape[0] == 1:
+            # Of one picture whose channels lie last, torch's batch norm (2.13, CPU) gets the gradient wrong.
+            flat = flat.contiguous()
         if from_batch:
             mean, var = torch.zeros_like(mean), torch.ones_like(var)
         gamma, beta = self.affine()

@@ -23,6 +23,7 @@ from spikeloop.models.lif import NeuronSpec
 from spikeloop.models.net import SpikingNet, build_student, build_teacher
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.zoo import architecture
+from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, SimulationError
 from spikeloop.simulator.spec import validate_spec
 
@@ -253,6 +254,10 @@ def test_a_step_of_several_is_that_of_one(role, case, world_size, n_images):
 
 # --- a whole training
 
+#: Crossbars whose cells and ADCs are drawn anew in every pass, and whose reads are noisy.
+NOISY = load_hardware("rram_64_nonideal").resolved()
+NOISY["crossbar"]["wires"] = None
+NOISY["adc"] = {"kind": "uniform", "bits": 5, "full_scale": "calibrated", "gain_sigma": 0.02, "noise_sigma_lsb": 0.2}
 LEARNED_STEPS = {"weight_bits": 3, "membrane_bits": 3, "weight_scale": "learned"}
 
 
@@ -277,8 +282,12 @@ def same_weights(a: TrainResult, b: TrainResult) -> bool:
         {"optimiser": "sgd", "lr": 0.05},
         {"quantisation": LEARNED_STEPS, "frozen_epochs": 0, "epochs": 1},
         {"network": "ms_resnet_tiny", "losses": {}, "frozen_epochs": 0, "epochs": 1},
+        {
+            "hardware": {"accelerator": NOISY, "read_noise": False, "recalibrate_every": 3, "calibration_images": 8},
+            "optimiser": "sgd",
+        },
     ],
-    ids=["sgd", "adamw", "residual"],
+    ids=["sgd", "adamw", "residual", "hardware"],
 )
 def test_a_training_of_several_is_that_of_one_but_for_the_order_of_its_sums(digits, teacher, changes, world_size):
     """Ten steps in 32-bit floats, half of them with frozen statistics, or five; the fifth batch is a single image.
@@ -366,7 +375,7 @@ def test_values_that_are_not_finite_in_one_process_stop_all_with_one_sentence(di
     ("changes", "sentence"),
     [
         ({"batch_size": 2}, "batch_size is 2 and 3 processes share each batch; give at least 3, or start fewer"),
-        ({"hardware": {"accelerator": "spikeflow_64"}}, "hardware: draws the noise .* train without torchrun"),
+        ({"hardware": {"accelerator": NOISY}}, "the noise of reads is drawn .* write hardware.read_noise: false, or"),
     ],
 )
 def test_what_several_processes_cannot_share_is_refused(digits, teacher, changes, sentence):
