@@ -29,11 +29,16 @@ _PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Which process this is: its ``rank`` of ``world_size``, and ``local_rank`` on its machine."""
+    """Which process this is: its ``rank`` of ``world_size``, and ``local_rank`` on its machine.
+
+    Attributes:
+        supervised: whether ``torchrun`` itself started it, which outlives its processes; another launcher may not.
+    """
 
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
+    supervised: bool = False
 
 
 def find_launch(environ: Mapping[str, str]) -> Launch:
@@ -54,7 +59,12 @@ def find_launch(environ: Mapping[str, str]) -> Launch:
     rank = _number(environ, "RANK", 0)
     if rank >= world_size:
         raise ConfigError(f"environment variable RANK is {rank}; allowed 0 to {world_size - 1} with WORLD_SIZE")
-    return Launch(rank=rank, local_rank=_number(environ, "LOCAL_RANK", 0), world_size=world_size)
+    return Launch(
+        rank=rank,
+        local_rank=_number(environ, "LOCAL_RANK", 0),
+        world_size=world_size,
+        supervised="TORCHELASTIC_RUN_ID" in environ,
+    )
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -221,7 +231,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Ranks]:
         raise ConfigError(
             "this torch was built without torch.distributed; install one with it, or train in one process"
         )
-    launcher = os.getppid()
+    launcher = os.getppid() if launch.supervised else None
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"

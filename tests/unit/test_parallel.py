@@ -15,6 +15,7 @@ from spikeloop.distill.device import find_device
 from spikeloop.distill.losses import total_loss
 from spikeloop.distill.parallel import ALONE, Launch, Ranks, Shard, find_launch, joined
 from spikeloop.distill.reports import TrainResult
+from spikeloop.distill.run_folder import open_run
 from spikeloop.distill.state import Keeper
 from spikeloop.distill.train import train_student, train_teacher
 from spikeloop.models.batch_norm import shared_batch_norm
@@ -84,6 +85,7 @@ SET = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.
 
 def test_the_variables_of_torchrun_say_which_process_this_is():
     assert find_launch(SET) == Launch(rank=3, local_rank=1, world_size=4)
+    assert find_launch({**SET, "TORCHELASTIC_RUN_ID": "none"}).supervised
     assert find_launch({}) == find_launch({**SET, "WORLD_SIZE": "1", "RANK": "0"}) == Launch()
     with joined(Launch(), torch.device("cpu")) as ranks:
         assert ranks == ALONE
@@ -330,6 +332,34 @@ def test_all_processes_go_on_from_where_the_first_one_stands(digits, teacher):
     assert same_weights(first, second)
     assert first.history == second.history
     assert first.history[0].loss != trained(config(STUDENT), digits, teacher, 2)[0].history[0].loss
+
+
+def test_a_run_goes_on_with_another_number_of_processes_and_says_so(tmp_path, digits, teacher):
+    training, said = config(STUDENT), []
+
+    class Stop(Exception):
+        """Stands for a process that dies."""
+
+    def work(ranks, stops_at=None):
+        def on_batch(*at):
+            if at[:2] == stops_at:
+                raise Stop
+
+        def train(keeper):
+            return train_student(training, digits, copy.deepcopy(teacher), keeper=keeper, ranks=ranks)
+
+        if not ranks.is_main:
+            return train(Keeper())
+        with open_run(tmp_path, training, say=said.append, every_s=0.0, on_batch=on_batch) as keeper:
+            return train(keeper)
+
+    for world_size, stops_at in ((2, (1, 3)), (1, (1, 4)), (3, (2, 1))):
+        with pytest.raises(Stop):
+            together(world_size, lambda ranks, stops_at=stops_at: work(ranks, stops_at))
+    assert [environment.get("world_size") for environment in work(ALONE).environments] == ["2", None, "3", None]
+    sentences = [f"trained with {n} process(es) before and goes on with {m} " for n, m in ((2, 1), (2, 3), (1, 3))]
+    assert all(sentence in one for sentence, one in zip(sentences, said, strict=False))
+    assert all(one.endswith("its bits may differ from those of a run in one go") for one in said)
 
 
 def test_processes_that_drift_apart_are_stopped(digits, teacher):
