@@ -235,17 +235,8 @@ def _epoch(
         truth = labels[batch[shard.own]].to(run.device)
         if loop is not None:
             loop.before_step()
-        output, part = _step(net, teacher, config, shown, truth, run.epoch, spike_energy_fJ, shard)
-        optimiser.zero_grad()
-        part.backward()  # type: ignore[no-untyped-call]
-        gradients = [value.grad for value in net.parameters() if value.grad is not None]
-        ranks.add_up(gradients)
-        right = (output.logits.detach().mean(0).argmax(1) == truth).sum()
-        loss, correct = ranks.total(torch.stack([part.detach().double(), right.double()]))
-        if not finite(loss, *gradients):
-            raise SimulationError(not_finite_sentence(net, shown, run.epoch, ranks))
-        optimiser.step()
-        run.end_batch(float(loss), int(correct), len(batch))
+        loss, correct = _learn(run, teacher, shown, truth, spike_energy_fJ, shard)
+        run.end_batch(loss, correct, len(batch))
         keeper.after_batch(run, n_batches=len(batches))
     if loop is not None:
         loop.calibrate()
@@ -254,6 +245,29 @@ def _epoch(
         raise SimulationError(f"epoch {run.epoch}: layer {bad} is the first with values that are not finite; lower lr")
     run.check_same_weights()
     return run.loss_sum / len(labels), run.correct / len(labels)
+
+
+def _learn(
+    run: Run,
+    teacher: SpikingNet | None,
+    shown: torch.Tensor,
+    truth: torch.Tensor,
+    spike_energy_fJ: tuple[float, ...] | None,
+    shard: Shard,
+) -> tuple[float, int]:
+    """One step on the own part of a batch; loss of the whole batch, and its images told right."""
+    net, ranks = run.net, run.ranks
+    output, part = _step(net, teacher, run.config, shown, truth, run.epoch, spike_energy_fJ, shard)
+    run.optimiser.zero_grad()
+    part.backward()  # type: ignore[no-untyped-call]
+    gradients = [value.grad for value in net.parameters() if value.grad is not None]
+    ranks.add_up(gradients)
+    right = (output.logits.detach().mean(0).argmax(1) == truth).sum()
+    loss, correct = ranks.total(torch.stack([part.detach().double(), right.double()]))
+    if not finite(loss, *gradients):
+        raise SimulationError(not_finite_sentence(net, shown, run.epoch, ranks))
+    run.optimiser.step()
+    return float(loss), int(correct)
 
 
 def _step(
