@@ -24,6 +24,7 @@ from spikeloop.simulator.spec import validate_spec
 
 from .config import TrainingConfig
 from .finite import first_not_finite
+from .parallel import Ranks
 from .reports import TrainResult
 from .state_files import state_names
 
@@ -98,9 +99,22 @@ def load_checkpoint(folder: Path, *, network: str | None = None) -> Checkpoint:
     title = config.network_title
     if network is not None and title != network:
         raise NetworkError(f"{folder}: a checkpoint of network '{title}', '{network}' is needed; give another")
-    net = _build(config)
+    net = build_net(config)
     _fill(net, _read_weights(folder, file, digest), folder)
     return Checkpoint(net=net.eval(), config=config, metrics=metrics, versions=versions)
+
+
+def load_for_all(folder: Path, config: TrainingConfig, ranks: Ranks, device: torch.device) -> SpikingNet:
+    """Network of the checkpoint of ``config``, in ``eval()``; of the processes only the first has to see the folder.
+
+    Raises:
+        ConfigError, NetworkError: as for ``load_checkpoint``, in the first process.
+        SimulationError: another process is gone.
+    """
+    net = load_checkpoint(folder).net if ranks.is_main else build_net(config).eval()
+    if ranks.world_size > 1:
+        net.load_state_dict(load(ranks.from_main(_weights(net), device)))
+    return net
 
 
 def checkpoint_config(folder: Path) -> TrainingConfig:
@@ -174,7 +188,8 @@ def _read_weights(folder: Path, file: str, digest: str) -> dict[str, torch.Tenso
         raise NetworkError(f"{folder / file}: not a safetensors file ({error}); train again") from None
 
 
-def _build(config: TrainingConfig) -> SpikingNet:
+def build_net(config: TrainingConfig) -> SpikingNet:
+    """The network of a training file, with seeded random weights."""
     plan = architecture(config.network)
     if config.quantisation is None:
         return build_teacher(plan, n_timesteps=config.n_timesteps, neuron=config.neuron, seed=config.seed)

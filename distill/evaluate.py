@@ -18,6 +18,7 @@ from .datasets import AnyDataset
 from .encode import pixel_codes, split_codes
 from .event_sets import Split
 from .events import FrameRule
+from .parallel import ALONE, Ranks
 
 #: On a CPU larger batches spend half their time in asking the system for pages and giving them back.
 _BATCH, _BATCH_ON_GPU = 64, 256
@@ -42,14 +43,18 @@ def evaluate(net: SpikingNet, images: NDArray[np.float32], labels: NDArray[np.in
 
 
 @torch.no_grad()
-def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int64]) -> Evaluation:
-    """``evaluate`` on input codes, (N, C, H, W) of a static input, else (T, N, C, H, W)."""
+def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int64], ranks: Ranks = ALONE) -> Evaluation:
+    """``evaluate`` on input codes, (N, C, H, W) of a static input, else (T, N, C, H, W).
+
+    Of several processes each takes its part of the images, and all get the result on all of them.
+    """
     net.eval()
     truth = torch.from_numpy(labels)
     names, device = net.lif_names(), next(net.parameters()).device
     correct, fired, saturated = 0, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    own = torch.arange(len(truth))[ranks.part(len(truth))]
     size = _BATCH if device.type == "cpu" else _BATCH_ON_GPU
-    for batch in torch.split(torch.arange(len(truth)), size):
+    for batch in torch.split(own, size) if len(own) else ():
         share = len(batch) / len(truth)
         shown = codes[..., batch, :, :, :].to(device)
         if net.quantised:
@@ -64,7 +69,13 @@ def evaluate_codes(net: SpikingNet, codes: torch.Tensor, labels: NDArray[np.int6
         for name, part in zip(names, spikes, strict=True):
             fired[name] += share * float(part.mean())
         correct += int((logits.argmax(1).cpu() == truth[batch]).sum())
-    return Evaluation(accuracy=correct / len(truth), firing_rate=fired, membrane_saturation=saturated)
+    found = torch.tensor([correct, *fired.values(), *saturated.values()], dtype=torch.float64, device=device)
+    whole = ranks.total(found).tolist()
+    return Evaluation(
+        accuracy=int(whole[0]) / len(truth),
+        firing_rate=dict(zip(names, whole[1 : 1 + len(names)], strict=True)),
+        membrane_saturation=dict(zip(names, whole[1 + len(names) :], strict=True)),
+    )
 
 
 def dataset_codes(dataset: AnyDataset, split: Split, net: SpikingNet, frames: FrameRule) -> torch.Tensor:

@@ -8,10 +8,13 @@ import torch
 
 from spikeloop.models.net import SpikingNet
 
+from .parallel import ALONE, Ranks
 
-def finite(*values: torch.Tensor) -> bool:
-    """Whether all values are; overflow of the sum of a tensor counts as divergence too."""
-    return bool(torch.isfinite(torch.stack([value.detach().sum() for value in values])).all())
+
+def finite(*values: torch.Tensor, ranks: Ranks = ALONE) -> bool:
+    """Whether all values are, in every process; overflow of the sum of a tensor counts as divergence too."""
+    sums = torch.stack([value.detach().sum() for value in values])
+    return bool(torch.isfinite(ranks.total(sums)).all())
 
 
 def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
@@ -20,12 +23,12 @@ def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 @torch.no_grad()
-def not_finite_sentence(net: SpikingNet, codes: torch.Tensor, epoch: int) -> str:
-    """Sentence that names the first layer whose weights, output or gradient is not finite."""
+def not_finite_sentence(net: SpikingNet, codes: torch.Tensor, epoch: int, ranks: Ranks = ALONE) -> str:
+    """Sentence that names the first layer whose weights, output or gradient is not finite, in any process."""
     names = (*net.lif_names(), net.plan.classifier.name)
     output = net(codes)
     for name, value in zip(names, (*output.membranes, output.logits), strict=True):
-        if not finite(value, *net.blocks[name].parameters()):
+        if not finite(value, *net.blocks[name].parameters(), ranks=ranks):
             return f"epoch {epoch}: layer {name} is the first with values that are not finite; lower lr"
     grads = {
         name: [p.grad for p in block.parameters() if p.grad is not None]

@@ -61,6 +61,17 @@ class HardwareSpec(Spec):
             return load_hardware(self.accelerator)
         return validate_spec(HardwareConfig, self.accelerator, where="hardware.accelerator")
 
+    def draws_for_images(self) -> bool:
+        """Whether training draws noise for each image, beside the cells and ADCs that a whole batch meets.
+
+        Raises:
+            ConfigError: as for ``design``.
+        """
+        hw = self.design()
+        cell = hw.crossbar.cell
+        cells = isinstance(cell, CellModel) and cell.read_sigma_uS(np.array([cell.conductance_max_uS])) is not None
+        return self.read_noise and (cells or (isinstance(hw.adc, UniformAdc) and hw.adc.noise_sigma_lsb > 0))
+
 
 class HardwareLoop:
     """A student whose sums are read from the crossbars of a design.

@@ -14,6 +14,7 @@ from spikeloop.simulator.errors import ConfigError
 
 from .config import LossSpec, Match, MembraneForm
 from .firing import firing_penalty
+from .parallel import ALONE, Shard
 
 #: Floor under a sum of squares that divides.
 _TINY = 1e-12
@@ -29,8 +30,9 @@ def total_loss(
     reset: Literal["hard", "soft"] = "hard",
     kd_factor: float = 1.0,
     spike_energy_fJ: tuple[float, ...] | None = None,
+    shard: Shard | None = None,
 ) -> torch.Tensor:
-    """Weighted sum of the losses that are on, a scalar.
+    """Weighted sum of the losses that are on, a scalar; of a part of a batch its part of that sum.
 
     Args:
         student: output of the network in training.
@@ -41,26 +43,31 @@ def total_loss(
         reset: reset of the neurons, for membranes after it.
         kd_factor: multiplies the weights of both distillation losses (warm-up).
         spike_energy_fJ: of each layer with neurons, for the firing penalty; None: all spikes weigh the same.
+        shard: which part of the batch this is; the parts of all processes add up to the loss. None: all of it.
 
     Raises:
         ConfigError: a distillation loss is on and there is no teacher, or the two do not match.
     """
-    loss = spec.cross_entropy * label_loss(student.logits, labels, spec)
+    shard = shard or Shard(ranks=ALONE, n_images=len(labels))
+    loss = spec.cross_entropy * shard.mean(label_loss(student.logits, labels, spec), student.logits)
     if spec.firing_penalty > 0:
-        loss = loss + spec.firing_penalty * firing_penalty(student.spikes, spike_energy_fJ)
+        rate = shard.mean(firing_penalty(student.spikes, spike_energy_fJ), student.logits)
+        loss = loss + spec.firing_penalty * rate
     if not spec.needs_teacher:
         return loss
     if teacher is None:
         raise ConfigError("losses.logit_kd or losses.membrane_kd is above 0 without a teacher; name one in 'teacher'")
     if spec.logit_kd > 0:
         kd = logit_distillation(student.logits, teacher.logits, spec.temperature, match=spec.logit_match)
-        loss = loss + kd_factor * spec.logit_kd * kd
+        loss = loss + kd_factor * spec.logit_kd * shard.mean(kd, student.logits)
     if spec.membrane_kd > 0:
         mine, its = student.membranes, teacher.membranes
         if spec.membrane_point == "after_reset":
             mine, its = (after_reset(output, reset) for output in (student, teacher))
         weights = tuple(spec.layer_weights.get(name, 1.0) for name in layers) if spec.layer_weights else None
-        kd = membrane_distillation(mine, its, form=spec.membrane_form, match=spec.membrane_match, weights=weights)
+        kd = membrane_distillation(
+            mine, its, form=spec.membrane_form, match=spec.membrane_match, weights=weights, shard=shard
+        )
         loss = loss + kd_factor * spec.membrane_kd * kd
     return loss
 
@@ -119,6 +126,7 @@ def membrane_distillation(
     form: MembraneForm = "l2",
     match: Match = "step",
     weights: tuple[float, ...] | None = None,
+    shard: Shard | None = None,
 ) -> torch.Tensor:
     """Weighted mean over layers, and mean over steps, of the distance of the membranes; a scalar.
 
@@ -126,6 +134,7 @@ def membrane_distillation(
     student with the same step of the teacher, or their time means. Distances:
     ``l2`` mean squared difference; ``relative`` sum of squared differences over the teacher's sum of squares;
     ``gram`` mean squared difference of the (B, B) matrices of cosines between the images of the batch.
+    Of the part of a batch that ``shard`` is, the result is the part of this scalar, and B is that of the whole batch.
     Source of the idea of ``gram``: S2NN (arXiv 2509.24266), abstract; the formula is our own.
 
     Raises:
@@ -137,8 +146,9 @@ def membrane_distillation(
             f"membranes of the student {shapes[0]} and of the teacher {shapes[1]} differ in shape; use the same network"
         )
     distance = _DISTANCES[form]
+    shard = shard or Shard(ranks=ALONE, n_images=student[0].shape[1])
     distances = [
-        distance(*_matched(mine, its.detach(), match, "losses.membrane_match"))
+        distance(*_matched(mine, its.detach(), match, "losses.membrane_match"), shard)
         for mine, its in zip(student, teacher, strict=True)
     ]
     if weights is None:
@@ -170,18 +180,23 @@ def _matched(
     return student, teacher[:n_student]
 
 
-def _relative(mine: torch.Tensor, its: torch.Tensor) -> torch.Tensor:
+def _l2(mine: torch.Tensor, its: torch.Tensor, shard: Shard) -> torch.Tensor:
+    return shard.mean(functional.mse_loss(mine, its), mine)
+
+
+def _relative(mine: torch.Tensor, its: torch.Tensor, shard: Shard) -> torch.Tensor:
     difference = (mine - its).square().flatten(1).sum(1)
-    return (difference / its.square().flatten(1).sum(1).clamp(min=_TINY)).mean()
+    squares = shard.ranks.total(its.square().flatten(1).sum(1))
+    return (difference / squares.clamp(min=_TINY)).mean()
 
 
-def _gram(mine: torch.Tensor, its: torch.Tensor) -> torch.Tensor:
+def _gram(mine: torch.Tensor, its: torch.Tensor, shard: Shard) -> torch.Tensor:
     # A row of zeros has no direction: normalize leaves it at 0.
     rows = [functional.normalize(part.flatten(2), dim=2) for part in (mine, its)]
-    grams = [part @ part.transpose(1, 2) for part in rows]
-    return functional.mse_loss(grams[0], grams[1])
+    grams = [part @ shard.gathered(part).transpose(1, 2) for part in rows]
+    return shard.mean(functional.mse_loss(grams[0], grams[1]), grams[0])
 
 
-_DISTANCES: Mapping[MembraneForm, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = MappingProxyType(
-    {"l2": functional.mse_loss, "relative": _relative, "gram": _gram}
+_DISTANCES: Mapping[MembraneForm, Callable[[torch.Tensor, torch.Tensor, Shard], torch.Tensor]] = MappingProxyType(
+    {"l2": _l2, "relative": _relative, "gram": _gram}
 )

@@ -212,7 +212,7 @@ class RunFolder(Keeper):
             training=self._training,
             epoch=run.epoch,
             batch=run.batch,
-            environment=environment(run.device),
+            environment=environment(run.device, run.ranks.world_size),
         )
 
     def _append(self, event: str, **fields: Any) -> None:
@@ -239,8 +239,8 @@ class RunFolder(Keeper):
 
 def _differences(run: Run) -> list[str]:
     """Sentences on what differs between earlier processes of a run and this one, the last."""
-    *earlier, here = run.environments
-    words = {"torch": "torch {}", "n_threads": "{} thread(s)", "device": "device {}"}
+    *earlier, here = ({"world_size": "1", **one} for one in run.environments)
+    words = {"torch": "torch {}", "n_threads": "{} thread(s)", "device": "device {}", "world_size": "{} process(es)"}
     sentences = [
         f"trained with {text.format(there.get(key))} before and goes on with {text.format(here[key])}; "
         "its bits may differ from those of a run in one go"

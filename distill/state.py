@@ -7,21 +7,26 @@ work, the sums of its report, and the draws and ranges of a design in the loop.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from safetensors.torch import load, save
 
 from spikeloop.models.net import SpikingNet
+from spikeloop.simulator.errors import SimulationError
 
+from .checkpoint import weights_sha256
 from .config import TrainingConfig
 from .device import environment
 from .finite import first_not_finite
 from .hardware import HardwareLoop
 from .optimiser import optimiser_tensors, restore_optimiser
-from .reports import EpochReport
+from .parallel import ALONE, Ranks
+from .reports import EpochReport, TrainResult
 
 _NET, _OPTIMISER, _LOOP, _SHUFFLE, _ORDER = "net:", "optimiser:", "hardware:", "shuffle", "order"
 
@@ -35,6 +40,7 @@ class Run:
         batch: batches of it that are done.
         order: (n_images,) int64, the images of this epoch; None before it begins.
         loop: the design that the student is trained on, None without.
+        ranks: the processes that train it; their states are the same, but for the time.
         loss_sum: sum of loss * images over the batches done, and ``correct`` the images told right in them.
     """
 
@@ -43,6 +49,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     device: torch.device
     loop: HardwareLoop | None = None
+    ranks: Ranks = ALONE
     epoch: int = 1
     batch: int = 0
     order: torch.Tensor | None = None
@@ -54,7 +61,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.shuffle.manual_seed(self.config.seed)
-        self.environments = (environment(self.device),)
+        self.environments = (environment(self.device, self.ranks.world_size),)
         self._cpu_from_s, self._wall_from_s = time.process_time(), time.monotonic()
 
     @property
@@ -103,6 +110,31 @@ class Run:
             "wall_time_s": self.wall_time_s,
         }
 
+    def take_state_of_main(self, *, n_images: int) -> None:
+        """Stand where the first process stands, which alone reads the folder of the run."""
+        if self.ranks.world_size == 1:
+            return
+        is_main = self.ranks.is_main
+        tensors = self.ranks.from_main(save(self.tensors()) if is_main else b"", self.device)
+        numbers = self.ranks.from_main(json.dumps(self.numbers()).encode() if is_main else b"", self.device)
+        if not is_main:
+            self.restore(load(tensors), json.loads(numbers), n_images=n_images)
+
+    def check_same_weights(self) -> None:
+        """Refuse to go on where the processes have drifted apart.
+
+        Raises:
+            SimulationError: their weights or statistics differ.
+        """
+        if self.ranks.world_size == 1:
+            return
+        own = torch.tensor(int(weights_sha256(self.net)[:12], 16), device=self.device)
+        if int(self.ranks.total(own)) != self.ranks.world_size * int(own):
+            raise SimulationError(
+                f"epoch {self.epoch}: the processes no longer hold the same weights; train on devices of one kind, "
+                "with one version of torch, or in one process"
+            )
+
     def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any], *, n_images: int) -> None:
         """Stand where ``tensors`` and ``numbers`` were taken.
 
@@ -142,6 +174,9 @@ class Keeper:
 
     def after_epoch(self, run: Run) -> None:
         """An epoch is done and its report is the last of the history."""
+
+    def finish(self, result: TrainResult) -> None:
+        """The training is over."""
 
 
 def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

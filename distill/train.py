@@ -20,6 +20,7 @@ from .fit import used_part
 from .hardware import HardwareLoop
 from .losses import total_loss
 from .optimiser import lr_at, make_optimiser
+from .parallel import ALONE, Ranks, Shard
 from .reports import EpochReport, Progress, TrainResult
 from .state import Keeper, Run
 
@@ -33,6 +34,7 @@ def train_teacher(
     *,
     keeper: Keeper | None = None,
     device: torch.device = _CPU,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Full-precision network trained with cross entropy.
 
@@ -40,8 +42,9 @@ def train_teacher(
         config: the training file.
         dataset: images or recordings.
         progress: called after every epoch.
-        keeper: saves the run and brings it back; None keeps nothing.
+        keeper: saves the run and brings it back; None keeps nothing. Of several processes the first has one.
         device: where to train; the result lies on the CPU.
+        ranks: the processes that train together, each with these same arguments; all get the same result.
 
     Raises:
         ConfigError: not a teacher's configuration.
@@ -52,7 +55,7 @@ def train_teacher(
         raise ConfigError(f"role is '{config.role}'; train_teacher takes role: teacher")
     plan = architecture(config.network)
     net = build_teacher(plan, n_timesteps=config.n_timesteps, neuron=config.neuron, seed=config.seed)
-    return _train(net, config, dataset, None, progress, keeper, device)
+    return _train(net, config, dataset, None, progress, keeper, device, ranks)
 
 
 def train_student(
@@ -64,6 +67,7 @@ def train_student(
     start: SpikingNet | None = None,
     keeper: Keeper | None = None,
     device: torch.device = _CPU,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Quantised network that starts from the teacher's weights and is taught by it.
 
@@ -91,7 +95,7 @@ def train_student(
         net.start_from(teacher.eval())
     if start is not None:
         _start_from_student(net, start)
-    return _train(net, config, dataset, teacher, progress, keeper, device)
+    return _train(net, config, dataset, teacher, progress, keeper, device, ranks)
 
 
 def check_teacher(config: TrainingConfig, teacher: Architecture, *, n_timesteps: int) -> None:
@@ -107,6 +111,26 @@ def check_teacher(config: TrainingConfig, teacher: Architecture, *, n_timesteps:
         raise ConfigError(
             f"n_timesteps={config.n_timesteps} and the teacher has {n_timesteps}; events are cut into as "
             "many frames as there are steps, so a teacher of events needs the same number"
+        )
+
+
+def check_ranks(config: TrainingConfig, ranks: Ranks) -> None:
+    """Refuse a training that several processes cannot share.
+
+    Raises:
+        ConfigError: batches of fewer images than processes, or a design in the loop with noise for each image.
+    """
+    if ranks.world_size == 1:
+        return
+    if config.batch_size < ranks.world_size:
+        raise ConfigError(
+            f"batch_size is {config.batch_size} and {ranks.world_size} processes share each batch; "
+            f"give at least {ranks.world_size}, or start fewer processes"
+        )
+    if config.hardware is not None and config.hardware.draws_for_images():
+        raise ConfigError(
+            "hardware: the noise of reads is drawn for the images of a batch one after the other, which several "
+            "processes cannot do; write hardware.read_noise: false, or train without torchrun"
         )
 
 
@@ -141,27 +165,32 @@ def _train(
     progress: Progress | None,
     keeper: Keeper | None,
     device: torch.device,
+    ranks: Ranks,
 ) -> TrainResult:
     dataset = used_part(dataset, config)
+    check_ranks(config, ranks)
     keeper = keeper or Keeper()
     codes = dataset_codes(dataset, "train", net, config.frames)
     test_codes = dataset_codes(dataset, "test", net, config.frames)
     net.to(device)
     taught = teacher.to(device) if teacher is not None and config.losses.needs_teacher else None
     loop = _hardware(net, config, dataset)
-    run = Run(config=config, net=net, optimiser=make_optimiser(net, config), device=device, loop=loop)
+    net.share_batches(ranks if ranks.world_size > 1 else None)
+    run = Run(config=config, net=net, optimiser=make_optimiser(net, config), device=device, loop=loop, ranks=ranks)
     energy_fJ = config.spike_energy_fJ()
     labels = torch.from_numpy(dataset.train_labels)
     augmenter = Augmenter(config.augmentation, seed=config.seed, n_images=len(labels))
     with exact_convolutions(device):
         keeper.begin(run, n_images=len(labels))
+        run.take_state_of_main(n_images=len(labels))
         while run.epoch <= config.epochs:
             loss, train_accuracy = _epoch(run, taught, codes, labels, augmenter, keeper, energy_fJ)
-            report = _report(net, test_codes, dataset, config, run.epoch, loss, train_accuracy)
+            report = _report(run, test_codes, dataset, loss, train_accuracy)
             run.end_epoch(report)
             keeper.after_epoch(run)
             if progress is not None:
                 progress(report)
+    net.share_batches(None)
     if loop is not None:
         loop.detach()
     return TrainResult(
@@ -184,7 +213,7 @@ def _epoch(
     spike_energy_fJ: tuple[float, ...] | None,
 ) -> tuple[float, float]:
     """Mean loss and accuracy of an epoch, of its rest if the run was stopped inside it."""
-    net, config, optimiser, loop = run.net, run.config, run.optimiser, run.loop
+    net, config, optimiser, loop, ranks = run.net, run.config, run.optimiser, run.loop, run.ranks
     frozen_for = run.epoch - (config.epochs - config.frozen_epochs)
     if loop is not None:
         loop.switch(run.epoch)
@@ -198,26 +227,47 @@ def _epoch(
     net.freeze_statistics(frozen_for >= 1)
     batches = torch.split(run.order, config.batch_size)
     for batch in batches[run.batch :]:
+        ranks.check_launcher()
         for group in optimiser.param_groups:
             group["lr"] = lr_at(config, (run.epoch - 1) * len(batches) + run.batch, len(batches))
-        shown = augmenter.shown(codes, batch, run.epoch).to(run.device)
-        truth = labels[batch].to(run.device)
+        shard = Shard(ranks=ranks, n_images=len(batch))
+        shown = augmenter.shown(codes, batch[shard.own], run.epoch).to(run.device)
+        truth = labels[batch[shard.own]].to(run.device)
         if loop is not None:
             loop.before_step()
-        output, loss = _step(net, teacher, config, shown, truth, run.epoch, spike_energy_fJ)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if not finite(loss, *(value.grad for value in net.parameters() if value.grad is not None)):
-            raise SimulationError(not_finite_sentence(net, shown, run.epoch))
-        optimiser.step()
-        run.end_batch(float(loss.detach()), int((output.logits.detach().mean(0).argmax(1) == truth).sum()), len(batch))
+        loss, correct = _learn(run, teacher, shown, truth, spike_energy_fJ, shard)
+        run.end_batch(loss, correct, len(batch))
         keeper.after_batch(run, n_batches=len(batches))
     if loop is not None:
         loop.calibrate()
     bad = diverged_layer(net)
     if bad is not None:  # the last step of the epoch did it: no state may be saved of it
         raise SimulationError(f"epoch {run.epoch}: layer {bad} is the first with values that are not finite; lower lr")
+    run.check_same_weights()
     return run.loss_sum / len(labels), run.correct / len(labels)
+
+
+def _learn(
+    run: Run,
+    teacher: SpikingNet | None,
+    shown: torch.Tensor,
+    truth: torch.Tensor,
+    spike_energy_fJ: tuple[float, ...] | None,
+    shard: Shard,
+) -> tuple[float, int]:
+    """One step on the own part of a batch; loss of the whole batch, and its images told right."""
+    net, ranks = run.net, run.ranks
+    output, part = _step(net, teacher, run.config, shown, truth, run.epoch, spike_energy_fJ, shard)
+    run.optimiser.zero_grad()
+    part.backward()  # type: ignore[no-untyped-call]
+    gradients = [value.grad for value in net.parameters() if value.grad is not None]
+    ranks.add_up(gradients)
+    right = (output.logits.detach().mean(0).argmax(1) == truth).sum()
+    loss, correct = ranks.total(torch.stack([part.detach().double(), right.double()]))
+    if not finite(loss, *gradients):
+        raise SimulationError(not_finite_sentence(net, shown, run.epoch, ranks))
+    run.optimiser.step()
+    return float(loss), int(correct)
 
 
 def _step(
@@ -227,9 +277,10 @@ def _step(
     shown: torch.Tensor,
     labels: torch.Tensor,
     epoch: int,
-    spike_energy_fJ: tuple[float, ...] | None = None,
+    spike_energy_fJ: tuple[float, ...] | None,
+    shard: Shard,
 ) -> tuple[NetOutput, torch.Tensor]:
-    """What the network makes of a batch, and its loss; the teacher sees the same pictures."""
+    """What the network makes of its part of a batch, and that part of the loss; the teacher sees the same pictures."""
     with mixed_precision(shown.device, config.precision):
         output = net(shown)
         with torch.no_grad():
@@ -243,23 +294,16 @@ def _step(
         reset=config.neuron.reset,
         kd_factor=config.losses.kd_factor(epoch),
         spike_energy_fJ=spike_energy_fJ,
+        shard=shard,
     )
     return output, loss
 
 
-def _report(
-    net: SpikingNet,
-    test_codes: torch.Tensor,
-    dataset: AnyDataset,
-    config: TrainingConfig,
-    epoch: int,
-    loss: float,
-    train_accuracy: float,
-) -> EpochReport:
-    result = evaluate_codes(net, test_codes, dataset.test_labels)
+def _report(run: Run, test_codes: torch.Tensor, dataset: AnyDataset, loss: float, train_accuracy: float) -> EpochReport:
+    result = evaluate_codes(run.net, test_codes, dataset.test_labels, run.ranks)
     return EpochReport(
-        epoch=epoch,
-        n_epochs=config.epochs,
+        epoch=run.epoch,
+        n_epochs=run.config.epochs,
         loss=loss,
         train_accuracy=train_accuracy,
         test_accuracy=result.accuracy,

@@ -129,8 +129,9 @@ class CrossbarReads:
             windows = columns.transpose(1, 2).flatten(0, 1)
         matrix = weight.flatten(1).T
         sums = _Reads.apply(windows, matrix, self, chip).to(dtype)  # type: ignore[no-untyped-call]
-        shaped = sums.reshape(flat.shape[0], layer.n_positions, -1).transpose(1, 2)
-        whole: torch.Tensor = shaped.reshape(*codes.shape[:2], -1, *layer.out_shape[1:])
+        n_outputs = sums.shape[1]
+        shaped = sums.reshape(flat.shape[0], layer.n_positions, n_outputs).transpose(1, 2)
+        whole: torch.Tensor = shaped.reshape(*codes.shape[:2], n_outputs, *layer.out_shape[1:])
         return whole
 
     @torch.no_grad()
@@ -243,7 +244,7 @@ class _Reads(torch.autograd.Function):
         passes = torch.zeros(size, device=windows.device) if wanted else None
         step = max(1, _CHUNK_SUMS // (n_groups * reads.n_columns))
         parts = []
-        for first in range(0, windows.shape[0], step):
+        for first in range(0, max(windows.shape[0], 1), step):  # a part of a batch may be empty
             rows = slice(first, first + step)
             parts.append(reads.convert(windows[rows], chip, None if passes is None else passes[:, rows]))
         ctx.reads = reads

@@ -18,6 +18,7 @@ from torch.nn import functional
 from spikeloop.simulator.errors import NetworkError
 from spikeloop.simulator.network.quant import QuantSpec, round_half_up, rshift_float
 
+from .batch_norm import Peers, shared_batch_norm
 from .currents import put_on_grid
 from .lif import LifCodes, MembraneGrid, NeuronSpec, lif_codes, lif_sequence
 from .neuron_constants import NeuronConstants
@@ -90,6 +91,8 @@ class WeightLayer(nn.Module):
         self.statistics_frozen = False
         #: Share of the newest batch in the running statistics.
         self.momentum = MOMENTUM
+        #: Those that have the rest of each batch; None where this process has all of it.
+        self.peers: Peers | None = None
 
     def float_current(self, codes: torch.Tensor) -> torch.Tensor:
         """Currents in units of the threshold, in full precision."""
@@ -104,10 +107,16 @@ class WeightLayer(nn.Module):
         """Batch norm of scale*sums, sums (S*B, C, H, W), and the mean and variance of the sums (C,) that it used."""
         mean, var = (self.running_mean / scale).detach(), (self.running_var / scale**2).detach()
         from_batch = self.training and not self.statistics_frozen
+        if flat.shape[0] == 1:
+            # Of one picture whose channels lie last, torch's batch norm (2.13, CPU) gets the gradient wrong.
+            flat = flat.contiguous()
         if from_batch:
             mean, var = torch.zeros_like(mean), torch.ones_like(var)
         gamma, beta = self.affine()
-        normal = functional.batch_norm(flat, mean, var, gamma, beta, from_batch, 1.0, BN_EPS / scale**2)
+        if from_batch and self.peers is not None:
+            normal, mean, var = shared_batch_norm(flat, gamma, beta, BN_EPS / scale**2, self.peers)
+        else:
+            normal = functional.batch_norm(flat, mean, var, gamma, beta, from_batch, 1.0, BN_EPS / scale**2)
         if from_batch:
             with torch.no_grad():
                 self.running_mean.lerp_(mean * scale, self.momentum)

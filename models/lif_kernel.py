@@ -47,6 +47,7 @@ def kernel_takes(values: torch.Tensor) -> bool:
     return (
         values.dtype == torch.float32
         and values.device.type == "cpu"
+        and values.numel() > 0
         and values[0].is_contiguous()
         and (values.stride(0) == 0 or values.is_contiguous())
         and os.environ.get("SPIKELOOP_LIF") != "torch"

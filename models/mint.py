@@ -17,6 +17,7 @@ import torch
 
 from spikeloop.simulator.network.quant import round_half_up
 
+from .batch_norm import moments
 from .layers import BN_EPS, LayerOutput, QuantLayer, matrix_product
 from .lif import MembraneGrid
 from .quantisers import FoldedBatchNorm, fake_quantised_weight, fold_batch_norm, straight_through
@@ -92,12 +93,17 @@ class MintLayer(QuantLayer):
         if self.statistics_frozen:
             return self.running_mean, self.running_var
         sums = matrix_product(codes, self.weight * self.geometry.input_scale, self.geometry)
-        var, mean = torch.var_mean(sums, dim=(0, 1, 3, 4), correction=0)
-        count = sums.numel() / sums.shape[2]
+        if self.peers is not None:
+            found = moments(sums.flatten(0, 1), self.peers)
+            mean, var, unbiased = (part.to(sums.dtype) for part in (found.mean, found.var, found.unbiased))
+        else:
+            var, mean = torch.var_mean(sums, dim=(0, 1, 3, 4), correction=0)
+            count = sums.numel() / sums.shape[2]
+            unbiased = var * (count / max(count - 1, 1))
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             # Running variances are unbiased, as those of torch's batch norm.
-            self.running_var.lerp_(var * (count / max(count - 1, 1)), self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
         return mean, var
 
 

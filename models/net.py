@@ -12,6 +12,7 @@ from torch import nn
 
 from spikeloop.simulator.errors import NetworkError
 
+from .batch_norm import Peers
 from .layers import (
     MOMENTUM,
     FloatLayer,
@@ -77,6 +78,7 @@ class SpikingNet(nn.Module):
         self.steps = plan.steps
         self.n_timesteps = n_timesteps
         self.blocks = nn.ModuleDict(blocks)
+        self._peers: Peers | None = None
 
     @property
     def quantised(self) -> bool:
@@ -138,6 +140,13 @@ class SpikingNet(nn.Module):
             if isinstance(module, NeuronConstants):
                 module.hold_leak(frozen)
 
+    def share_batches(self, peers: Peers | None) -> None:
+        """Take batch statistics over the parts of all these processes from now on; None: of what is here."""
+        self._peers = peers
+        for block in self.blocks.values():
+            if isinstance(block, WeightLayer):
+                block.peers = peers
+
     def start_from(self, teacher: SpikingNet) -> None:
         """Take the teacher's parameters; what only a student has (learned steps) starts from the new weights.
 
@@ -161,7 +170,8 @@ class SpikingNet(nn.Module):
     def settle_statistics(self, codes: torch.Tensor, batch_size: int) -> None:
         """Replace the running statistics by the plain mean over all batches of ``codes``, weights held still.
 
-        Running statistics lag behind weights whose codes still flip: at 2 bits that costs tens of points.
+        Running statistics lag behind weights whose codes still flip: at 2 bits that costs tens of points. Processes
+        that share batches each take their part of every one.
         """
         layers = [block for block in self.blocks.values() if isinstance(block, WeightLayer)]
         self.train()
@@ -169,6 +179,8 @@ class SpikingNet(nn.Module):
         for index, batch in enumerate(torch.split(codes, batch_size, dim=-4)):
             for layer in layers:
                 layer.momentum = 1.0 / (index + 1)
+            if self._peers is not None:
+                batch = batch[..., self._peers.part(batch.shape[-4]), :, :, :]
             self(batch.to(layers[0].weight.device))
         for layer in layers:
             layer.momentum = MOMENTUM

@@ -53,7 +53,7 @@ def test_rank_comes_before_hypervolume_and_a_knee_stays() -> None:
 
 
 def test_a_knee_of_a_recorded_study_stays() -> None:
-    """Students of one epoch on Fashion-MNIST: crowding dropped 2 and kept 3, 0.05 points better at 2.4 times the EDAP."""
+    """Students on Fashion-MNIST: crowding dropped 2 and kept 3, 0.05 points better at 2.4 times its EDAP."""
     four = points((0.9065, 5.171e-9), (0.9205, 8.542e-9), (0.9305, 9.349e-9), (0.9310, 2.263e-8))
     assert go(four, at_most=3) == (0, 1, 2)
 

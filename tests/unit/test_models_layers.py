@@ -103,3 +103,13 @@ def test_a_membrane_beyond_exact_arithmetic_is_refused():
     layer = quant_layer(variance=3.0, quantisation=wide, neuron=NeuronSpec(leak_mul=2**16, leak_shift=16))
     with pytest.raises(NetworkError, match=r"fc: a membrane can reach .* ends at 2\^53"):
         layer.integer_run(codes)
+
+
+def test_the_gradient_of_a_single_picture_does_not_depend_on_how_its_channels_lie():
+    """The sums of a crossbar come position by position; the offset's gradient is the plain sum over positions."""
+    layer = quant_layer(variance=1.0, outputs=6).train()
+    sums = torch.randn(1, 16, 6, generator=torch.Generator().manual_seed(2)).transpose(1, 2).reshape(1, 6, 4, 4)
+    assert sums.is_contiguous(memory_format=torch.channels_last)
+    weights = torch.randn(1, 6, 4, 4, generator=torch.Generator().manual_seed(3))
+    (layer._normalise(sums, 1.0)[0] * weights).sum().backward()
+    torch.testing.assert_close(layer.beta.grad, weights.sum((0, 2, 3)))
