@@ -3,8 +3,8 @@
     python tests/bench/mixed_fashion_study.py TEACHER --out runs/mixed_fashion
 
 TEACHER is the folder of ``spikeloop train fashion_teacher``. Both sides get the same epochs of training and the first
-2,000 test images to choose by. What they chose is trained again with other seeds and judged on 4,000 test images that
-no choice has seen. Runs what is missing, writes ``docs/results/mixed_fashion.csv`` and the figure, prints the tables.
+2,000 test images to choose by. What they chose is trained again with other seeds and judged on the 8,000 test images
+that no choice has seen. Runs what is missing, writes ``docs/results/mixed_fashion.csv`` and the figure, prints the tables.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ BY_LAYER = {"conv1": [3, 4, 6], "conv2": [2, 3, 4], "conv3": [2, 3, 4], "fc1": [
 EPOCHS = 4
 #: 12 students of one epoch and 3 of 4 are the epochs of the 6 uniform ones.
 EVALUATIONS, PROMOTED = 12, 3
-CHOOSE_BY, JUDGE_BY, CALIBRATE_BY = 2000, 4000, 64
+CHOOSE_BY, JUDGE_BY, CALIBRATE_BY = 2000, 8000, 64
+#: Images whose mean is the cost of a judged design: single ones differ by a third.
+PRICE_BY = 8
+#: Uniform widths that are judged.
+JUDGED = ("2", "3", "4", "6")
 SEED, JUDGED_SEEDS = 1, (2, 3, 4)
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -117,6 +121,7 @@ def judge(row: Row, kind: str, seed: int, teacher: Path) -> Judged:
         spikes_of(config, network.input, "test", CHOOSE_BY, CHOOSE_BY + JUDGE_BY),
         seed=1,
         calibration=spikes_of(config, network.input, "train", 0, CALIBRATE_BY),
+        cycle_images=PRICE_BY,
     )
     assert found.correct is not None
     costs = {name: float(getattr(found.metrics, name)) for name in ("energy_fJ", "latency_ns", "area_um2")}
@@ -239,6 +244,7 @@ def main() -> None:
                 share, cost = 100 * (value_of(row, "accuracy") or 0), value_of(row, "edap_J_s_mm2")
                 print(f"  {stage} {text_of(row)}: {share:.2f} %, EDAP {cost:.3e}", flush=True)
     chosen = [(kind, row) for kind, folder in folders.items() for row in rows_of(folder)]
+    chosen = [(kind, row) for kind, row in chosen if kind == "by layer" or text_of(row) in JUDGED]
     judged = judged_rows(chosen, options.teacher, options.out / "judged.jsonl")
     table(judged)
     write_csv(judged)
