@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,26 @@ CREATE TABLE stages (
 TABLES = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;{_POINTS};{_STAGES}
 """
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """What SQLite and records say of a bad file, as one sentence of the ledger ``path``.
+
+    Raises:
+        StudyError: instead of an error of SQLite or JSON inside the block.
+    """
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise StudyError(f"{path}: refused a result ({error}); another run may have written it, use --resume") from None
+    except json.JSONDecodeError:
+        raise StudyError(f"{path}: damaged (a record is not JSON); restore it from a copy") from None
+    except sqlite3.Error as error:
+        raise StudyError(
+            f"{path}: cannot be used as a ledger ({error}); it is damaged, locked, not a spikeloop ledger, or the "
+            "disk is full: restore it from a copy, or give another --out folder"
+        ) from None
 
 
 def migrate(connection: sqlite3.Connection) -> None:
