@@ -305,8 +305,10 @@ def create_ledger(path: Path, study: Mapping[str, Any]) -> Ledger:
     return Ledger(path, connection)
 
 
-def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
+def open_ledger(path: Path, *, read_only: bool = True, check_pages: bool = True) -> Ledger:
     """Ledger that exists; may be read while a run writes it.
+
+    ``check_pages`` goes through the whole file (a second or two a gigabyte); without it, damage shows when it is read.
 
     Raises:
         StudyError: missing, torn, not a ledger, or of another schema or model version; the sentence says which.
@@ -319,7 +321,7 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
     with damage_named(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
         try:
-            check_file(path, connection)
+            check_file(path, connection, pages=check_pages)
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
