@@ -122,7 +122,9 @@ def read_view(ledger: Ledger, study: StudyConfig) -> StudyView:
 def study_table(ledger: Ledger, study: StudyConfig, *, axes: bool = True) -> StudyTable:
     """Columns of what a study is judged by: objectives, constraints, and what ``balanced`` asks; axes if asked for."""
     metrics = [item.metric for item in study.objective_list()]
-    metrics += ["accuracy" if item.metric == ACCURACY_DROP else item.metric for item in study.constraints if item.metric]
+    metrics += [
+        "accuracy" if item.metric == ACCURACY_DROP else item.metric for item in study.constraints if item.metric
+    ]
     # Without training there is no accuracy: reading none saves a third of the time.
     if study.stages or study.stage not in WITHOUT_ACCURACY:
         metrics += [item.metric for item in BALANCE]
@@ -175,9 +177,7 @@ def _effects(table: StudyTable, among: Mask, objectives: Sequence[Objective]) ->
 
 def _effect(axis: str, level: Value, values: NDArray[np.float64]) -> Effect:
     low, high = np.percentile(values, [10, 90])
-    return Effect(
-        axis=axis, level=level, n=values.size, mean=float(values.mean()), low=float(low), high=float(high)
-    )
+    return Effect(axis=axis, level=level, n=values.size, mean=float(values.mean()), low=float(low), high=float(high))
 
 
 def _volumes(
