@@ -132,7 +132,7 @@ def study_table(ledger: Ledger, study: StudyConfig, *, axes: bool = True) -> Stu
 
 
 def balanced(table: StudyTable, among: Mask) -> Mask:
-    """Points of ``among`` that the pick is taken from: the front of ``BALANCE`` in the main stage, none without accuracy."""
+    """Points of ``among`` to pick from: the front of ``BALANCE`` in the main stage, none where it has no accuracy."""
     stage = main_stage(table)
     if stage in WITHOUT_ACCURACY:
         return np.zeros(table.point.size, dtype=np.bool_)

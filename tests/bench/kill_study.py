@@ -4,7 +4,7 @@
 
 300 designs (two untrained networks on 150 chips: real functional runs and clock, about a tenth of a second each) run
 once in one process, and once with two workers in each of the two ways while SIGKILL hits workers and driver at seeded
-times. A driver that was killed is started again with ``--resume`` at once, while its workers may still be dying.
+moments. A driver that was killed is started again with ``--resume`` at once, while its workers may still be dying.
 
 Checked, and an AssertionError if not so: what is committed before a kill is there after it, with the same time of
 commit, and is never started again; nothing survives its driver; in the end every column of every row of the ledger but
@@ -39,6 +39,8 @@ TIME_OF_META = "created_at"
 WAYS = ("pool", "dask")
 #: Longest time that a process may outlive its driver: it ends between two steps of Python.
 ORPHAN_S = 10.0
+#: Between two kills so many points end, or fewer.
+MOST_POINTS = 40
 _BENCH = Path(__file__).resolve().parent
 _LOG = "SPIKELOOP_KILL_LOG"
 
@@ -170,6 +172,10 @@ class Run:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [(what, int(point), int(pid)) for what, point, pid in map(str.split, lines)]
 
+    def n_ended(self) -> int:
+        """Points that were evaluated to the end, whatever became of them."""
+        return sum(what == "end" for what, _, _ in self.notes())
+
     def committed(self) -> dict[int, tuple[str, str]]:
         """Point -> (key, time of commit), read without Spikeloop and without touching the log of SQLite."""
         path = self.out / "ledger.sqlite"
@@ -244,17 +250,18 @@ def processes(sessions: list[int]) -> list[int]:
 
 
 def disturbed(out: Path, way: str, *, seed: int, n_kills: int) -> Run:
-    """The study with kills: of the workers, and two in five of the driver; one in five before any work has begun."""
+    """The study with kills, two in five of the driver.
+
+    Each comes some tenths of a second after a number of points since the last one, both drawn, so that they are spread
+    over the study on a slow machine too; with none to wait for, it meets processes that are starting.
+    """
     rng = random.Random(f"{seed} {way}")
     run = Run(out, way)
     while len(run.kills) < n_kills:
-        n_seen = len(run.notes())
         victim = "driver" if rng.random() < 0.4 else "worker"
-        is_early, delay_s = rng.random() < 0.2 and victim == "driver", rng.uniform(0.1, 2.0)
-        while not is_early and run.driver.poll() is None:
-            fresh = any(what == "start" for what, _, _ in run.notes()[n_seen:])
-            if fresh and run.working():
-                break
+        n_points, delay_s = rng.randint(0, MOST_POINTS), rng.uniform(0.0, 0.5)
+        wanted = run.n_ended() + n_points
+        while run.n_ended() < wanted and run.driver.poll() is None:
             time.sleep(0.01)
         time.sleep(delay_s)
         while victim == "worker" and not run.working() and run.driver.poll() is None:
