@@ -250,15 +250,16 @@ def processes(sessions: list[int]) -> list[int]:
 
 
 def disturbed(out: Path, way: str, *, seed: int, n_kills: int) -> Run:
-    """The study with kills, two in five of the driver.
+    """The study with kills, two in five of the driver, in an order that is drawn.
 
     Each comes some tenths of a second after a number of points since the last one, both drawn, so that they are spread
     over the study on a slow machine too; with none to wait for, it meets processes that are starting.
     """
     rng = random.Random(f"{seed} {way}")
+    victims = ["driver"] * (2 * n_kills // 5) + ["worker"] * (n_kills - 2 * n_kills // 5)
+    rng.shuffle(victims)
     run = Run(out, way)
-    while len(run.kills) < n_kills:
-        victim = "driver" if rng.random() < 0.4 else "worker"
+    for victim in victims:
         n_points, delay_s = rng.randint(0, MOST_POINTS), rng.uniform(0.0, 0.5)
         wanted = run.n_ended() + n_points
         while run.n_ended() < wanted and run.driver.poll() is None:
