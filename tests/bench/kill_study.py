@@ -2,7 +2,7 @@
 
     python tests/bench/kill_study.py runs/killed --seed 1 --kills 10
 
-300 designs (two untrained networks on 150 chips: real functional runs and clock, about a tenth of a second each) run
+300 designs (two untrained networks on 150 chips: real functional runs and clock, some ten milliseconds each) run
 once in one process, and once with two workers in each of the two ways while SIGKILL hits workers and driver at seeded
 moments. A driver that was killed is started again with ``--resume`` at once, while its workers may still be dying.
 
@@ -59,7 +59,7 @@ STUDY: Mapping[str, Any] = {
     },
     "images": 100,
     "calibration_images": 32,
-    "cycle_images": 2,
+    "cycle_images": 6,
 }
 
 
