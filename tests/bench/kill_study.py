@@ -160,6 +160,8 @@ class Run:
         environment = {
             **os.environ,
             _LOG: str(self.log),
+            # What a killed process leaves behind is no news here.
+            "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
             "PYTHONPATH": os.pathsep.join([str(_BENCH), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         self.driver = subprocess.Popen(
@@ -299,25 +301,30 @@ def check(run: Run, undisturbed: Path) -> None:
     assert (run.out / "front.csv").read_bytes() == (undisturbed / "front.csv").read_bytes(), "front.csv differs"
 
 
-def tell(run: Run, way: str) -> None:
+def tell_kills(run: Run, way: str) -> None:
     """What was done to the study."""
     for number, kill in enumerate(run.kills, 1):
         gone = "" if kill.orphan_s is None else f", all its processes gone after {kill.orphan_s:.2f} s"
         print(
             f"{way} {number}: {kill.at_s:.1f} s, {kill.victim}, in flight {list(kill.in_flight)}, "
-            f"{len(kill.before)} committed{gone}"
+            f"{len(kill.before)} committed{gone}",
+            flush=True,
         )
+
+
+def tell_end(run: Run, way: str) -> None:
+    """What became of it."""
     with closing(sqlite3.connect(run.out / "ledger.sqlite")) as connection:
-        n, n_ok, again = connection.execute(
-            "SELECT count(*), sum(status = 'ok'), sum(tries > 1) FROM points"
-        ).fetchone()
+        counts = "SELECT count(*), sum(status = 'ok'), sum(tries > 1) FROM points"
+        n, n_ok, again = connection.execute(counts).fetchone()
     starts = sum(what == "start" for what, _, _ in run.notes())
     hits = {name: [kill for kill in run.kills if kill.victim == name] for name in ("worker", "driver")}
     flying = {name: sum(bool(kill.in_flight) for kill in kills) for name, kills in hits.items()}
     print(
-        f"{way}: {n} points, {n_ok} with a result, {starts} started, {again} of them more than once; kills of a worker "
-        f"{len(hits['worker'])} ({flying['worker']} with a point in flight), of the driver {len(hits['driver'])} "
-        f"({flying['driver']} with points in flight); nothing lost, nothing repeated, ledger and front.csv the same",
+        f"{way}: {n} points, {n_ok} with a result, {starts} starts, {again} points with more than one try under one "
+        f"driver; kills of a worker {len(hits['worker'])} ({flying['worker']} with a point in flight), of the driver "
+        f"{len(hits['driver'])} ({flying['driver']} with points in flight); nothing lost, nothing repeated, ledger and "
+        "front.csv the same",
         flush=True,
     )
 
@@ -346,9 +353,10 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".log").unlink(missing_ok=True)
         run = disturbed(folder, way, seed=given.seed, n_kills=given.kills)
-        check(run, whole)
+        tell_kills(run, way)
         assert len(run.kills) == given.kills, "the study ended before the last kill"
-        tell(run, way)
+        check(run, whole)
+        tell_end(run, way)
 
 
 if __name__ == "__main__":
