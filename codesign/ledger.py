@@ -206,7 +206,7 @@ class Ledger:
         if sqlite3.sqlite_version_info < (3, 38):
             raise StudyError(f"SQLite {sqlite3.sqlite_version} is too old for this; it needs 3.38 or newer")
         # Asked for two numbers or more, SQLite gives the list of their texts; of one it would make a value of its own.
-        asked = ", ".join(f"'$.{path}'" for path in (*paths, paths[0]))
+        asked = ", ".join(f"'$.{path}'" for path in (paths if len(paths) > 1 else 2 * tuple(paths)))
         wanted = ("rowid", "point", "status", self._stage, "axes" if axes else "''", f"json_extract(metrics, {asked})")
         lists = ", ".join(f"group_concat({part})" for part in wanted)
         # By rowid, not by point: an index would send SQLite to the pages of the file one row after the other.

@@ -124,13 +124,13 @@ def read_table(ledger: Ledger, metrics: Iterable[str], *, axes: bool = True) -> 
     status_codes = _Codes({status: code for code, status in enumerate(STATUSES)})
     with damage_named(ledger.path):
         for texts in ledger.texts(["accuracy.value" if name == "accuracy" else name for name in names], axes=axes):
-            rows.append(_numbers(texts.rows, np.int64))
-            points.append(_numbers(texts.points, np.int64))
+            rows.append(np.fromstring(texts.rows, dtype=np.int64, sep=","))
+            points.append(np.fromstring(texts.points, dtype=np.int64, sep=","))
             statuses.append(status_codes.of(texts.statuses.split(","), np.int8))
             stages.append(stage_codes.of(texts.stages.split(","), np.int8))
             if axes:
                 found.add(texts.axes, texts.n_rows)
-            flat = _numbers(texts.metrics[1:-1].replace("],[", ","), np.float64)
+            flat = np.array(json.loads(texts.metrics.replace("],[", ",")), dtype=np.float64)
             numbers.append(flat.reshape(texts.n_rows, -1)[:, : len(names)])
     number, values = _joined(points, np.int64), np.concatenate(numbers or [np.zeros((0, len(names)))])
     ranked = sorted(stage_codes, key=_stage_rank)
@@ -146,10 +146,6 @@ def read_table(ledger: Ledger, metrics: Iterable[str], *, axes: bool = True) -> 
         axes=found.columns(order),
         metrics={name: values[order, place] for place, name in enumerate(names)},
     )
-
-
-def _numbers(text: str, dtype: Any) -> NDArray[Any]:
-    return np.array(json.loads(f"[{text}]"), dtype=dtype)
 
 
 class _Codes(dict[Any, int]):
