@@ -323,8 +323,8 @@ def tell_end(run: Run, way: str) -> None:
     print(
         f"{way}: {n} points, {n_ok} with a result, {starts} starts, {again} points with more than one try under one "
         f"driver; kills of a worker {len(hits['worker'])} ({flying['worker']} with a point in flight), of the driver "
-        f"{len(hits['driver'])} ({flying['driver']} with points in flight); nothing lost, nothing repeated, ledger and "
-        "front.csv the same",
+        f"{len(hits['driver'])} ({flying['driver']} with points in flight); no committed point lost or started again, "
+        "ledger and front.csv the same",
         flush=True,
     )
 
