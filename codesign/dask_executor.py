@@ -173,17 +173,26 @@ class DaskExecutor:
             self._cluster.scale(self._n_workers)
 
     def _outcome(self, future: Future) -> Outcome:
-        from distributed import KilledWorker
-
         task = self._running.pop(future).task
-        if future.status in ("cancelled", "lost"):
-            return Outcome(task=task)
-        error = future.exception()
-        if error is None:
-            return Outcome(task=task, results=future.result())
-        if isinstance(error, KilledWorker) or not isinstance(error, Exception):
-            return Outcome(task=task)
-        return Outcome(task=task, error=error)
+        try:
+            return _end(future, task)
+        finally:
+            # Not when Python frees it: until then the scheduler would compute results again whose worker dies, also
+            # committed ones, and the exceptions of waiting hold futures for long.
+            future.release()
+
+
+def _end(future: Future, task: Task) -> Outcome:
+    from distributed import KilledWorker
+
+    if future.status in ("cancelled", "lost"):
+        return Outcome(task=task)
+    error = future.exception()
+    if error is None:
+        return Outcome(task=task, results=future.result())
+    if isinstance(error, KilledWorker) or not isinstance(error, Exception):
+        return Outcome(task=task)
+    return Outcome(task=task, error=error)
 
 
 def _run(work: Callable[[tuple[Any, ...]], Sequence[Any]], items: tuple[Any, ...]) -> tuple[Any, ...]:

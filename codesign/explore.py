@@ -23,7 +23,7 @@ from .runs import may_share_runs
 from .stages import PointJob, PointResult, Prepared, Stages, StudentJob, TeacherJob, real_stages
 from .study import StudyConfig, resolve_study
 from .study_table import Mask, StudyTable
-from .study_view import BALANCE, main_stage, study_table
+from .study_view import balanced, main_stage, study_table
 
 #: Designs that one task evaluates; fixed, so that the work is cut alike for any number of workers.
 BATCH = 4
@@ -326,7 +326,7 @@ def finish(
     Of a study with stages, results are those of the last one that has some; what has no result is counted in all.
     """
     # Columns, not rows: a million rows in memory would be some gigabytes.
-    table = study_table(ledger, study)
+    table = study_table(ledger, study, axes=False)
     last = table.of_stage(main_stage(table))
     kept = table.admissible(study.constraints, reference_accuracy(ledger.stages())) & last
     best = table.front(kept, study.objective_list())
@@ -339,7 +339,7 @@ def finish(
         n_missing=n_missing,
         n_resumed=n_resumed,
         interrupted=n_missing > 0,
-        choice=knee(ledger.rows_at(table.row[table.front(kept, BALANCE)])),
+        choice=knee(ledger.rows_at(table.row[balanced(table, kept)])),
         wall_s=time.perf_counter() - start,
         n_admissible=int(kept.sum()),
         n_front=int(best.sum()),

@@ -61,7 +61,8 @@ def check_folder(study: StudyConfig, out: Path, *, resume: bool) -> bool:
     held = not is_unwritten(path)
     there: list[dict[str, Any]] = []
     if held:
-        with open_ledger(path) as ledger:
+        # Whoever goes on with it checks its pages.
+        with open_ledger(path, check_pages=False) as ledger:
             there.append(ledger.meta()["study"])
     if (out / STUDY_FILE).is_file():
         there.append(read_study_folder(out).resolved())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from .ledger_schema import (
     check_file,
     check_length,
     check_versions,
+    damage_named,
     is_empty,
     migrate,
 )
@@ -34,6 +35,9 @@ Status = Literal["ok", "infeasible", "failed", "timeout"]
 Value = int | float | str | bool
 #: What is prepared before points are evaluated: networks that are trained, or quantised without training.
 Preparation = Literal["teacher", "student", "ptq"]
+
+#: Rows whose columns are read at once: some megabytes of text.
+TEXT_ROWS = 5_000
 
 _POINT_COLUMNS = (
     "key, point, stage, status, reason, axes, config, metrics, n_images, correct, seeds, versions, "
@@ -83,6 +87,22 @@ class Row:
         return str(self.config.get("stage", "full"))
 
 
+class Texts(NamedTuple):
+    """Some rows of the ledger, each column one text whose values are separated by commas.
+
+    ``rows`` are numbers that ``rows_at`` takes; ``axes`` are JSON objects; ``metrics`` JSON lists of numbers, null for
+    what is not there.
+    """
+
+    n_rows: int
+    rows: str
+    points: str
+    statuses: str
+    stages: str
+    axes: str
+    metrics: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
     """One finished preparation: the teacher or a student.
@@ -110,8 +130,9 @@ class Ledger:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        # Read by an older schema, which has no column of stages; rows know theirs from ``config``.
+        # Schema 1 has no column of stages: its rows say theirs in ``config``, and only if it is not ``full``.
         (n,) = connection.execute("SELECT count(*) FROM pragma_table_info('points') WHERE name = 'stage'").fetchone()
+        self._stage = "stage" if n else "coalesce(json_extract(config, '$.stage'), 'full')"
         self._columns = _POINT_COLUMNS if n else _POINT_COLUMNS.replace(" stage,", " 'full',")
 
     def __enter__(self) -> Ledger:
@@ -126,10 +147,9 @@ class Ledger:
 
     def rows(self, limit: int | None = None, *, stage: str | None = None) -> tuple[Row, ...]:
         """Every finished point (or the first ``limit``), in the order of the index; of one ``stage`` or of all."""
-        # A row of ``full`` need not say so, and schema 1 has no column of it.
-        chosen = "" if stage is None else "WHERE coalesce(json_extract(config, '$.stage'), 'full') = ? "
+        chosen = "" if stage is None else f"WHERE {self._stage} = ? "
         query = f"SELECT {self._columns} FROM points {chosen}ORDER BY point, key LIMIT ?"
-        with _damage_named(self.path):
+        with damage_named(self.path):
             limits = (-1 if limit is None else limit,)
             cursor = self._connection.execute(query, limits if stage is None else (stage, *limits))
             read = _Reader()
@@ -137,7 +157,7 @@ class Ledger:
 
     def stream(self) -> Iterator[Row]:
         """Every finished point in the order of the index, one after the other."""
-        with _damage_named(self.path):
+        with damage_named(self.path):
             read = _Reader()
             for record in self._connection.execute(f"SELECT {self._columns} FROM points ORDER BY point, key"):
                 yield _row(record, read)
@@ -145,7 +165,7 @@ class Ledger:
     def find(self, keys: Iterable[str]) -> dict[str, Row]:
         """Finished points by key; keys that are not there are left out."""
         query = f"SELECT {self._columns} FROM points WHERE key = ?"
-        with _damage_named(self.path):
+        with damage_named(self.path):
             records = (self._connection.execute(query, (key,)).fetchone() for key in dict.fromkeys(keys))
             read = _Reader()
             return {record[0]: _row(record, read) for record in records if record is not None}
@@ -153,7 +173,7 @@ class Ledger:
     def rows_at(self, rows: Iterable[int]) -> tuple[Row, ...]:
         """Finished points by row of the table, as ``texts`` tells it, in the order of ``rows``."""
         query = f"SELECT {self._columns} FROM points WHERE rowid = ?"
-        with _damage_named(self.path):
+        with damage_named(self.path):
             records = (self._connection.execute(query, (int(row),)).fetchone() for row in rows)
             read = _Reader()
             return tuple(_row(record, read) for record in records)
@@ -161,7 +181,7 @@ class Ledger:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read inside shows the ledger of one moment, also while a run writes it."""
-        with _damage_named(self.path):
+        with damage_named(self.path):
             self._connection.execute("BEGIN")
         try:
             yield
@@ -174,39 +194,39 @@ class Ledger:
             "SELECT status, reason, count(*), min(point) FROM points WHERE status != 'ok' "
             "GROUP BY status, reason ORDER BY count(*) DESC, min(point)"
         )
-        with _damage_named(self.path):
+        with damage_named(self.path):
             return tuple(self._connection.execute(query).fetchall())
 
-    def texts(self, paths: Sequence[str], chunk: int = 20_000) -> Iterator[tuple[str, ...]]:
-        """JSON lists of row, point, status, stage, axes, and each of ``paths`` in the metrics; ``chunk`` points a time.
+    def texts(self, paths: Sequence[str], *, axes: bool = True) -> Iterator[Texts]:
+        """Columns of all points as text, some thousand rows at a time in the order of the file.
 
-        SQLite cuts the numbers out of their records as they are written, many times faster than Python reads whole
-        records; what is not there is NaN.
+        SQLite cuts the numbers at ``paths`` (one or more) out of the metrics as they are written, many times faster
+        than Python reads whole records. Without ``axes`` their text is empty.
         """
         if sqlite3.sqlite_version_info < (3, 38):
             raise StudyError(f"SQLite {sqlite3.sqlite_version} is too old for this; it needs 3.38 or newer")
-        parts = [f"group_concat(coalesce(metrics -> '$.{path}', 'NaN'))" for path in paths]
-        query = (
-            "SELECT group_concat(rowid), group_concat(point), group_concat('\"' || status || '\"'), "
-            "group_concat(coalesce(config -> '$.stage', '\"full\"')), group_concat(axes)"
-            f"{''.join(f', {part}' for part in parts)} FROM points WHERE point >= ? AND point < ?"
-        )
-        with _damage_named(self.path):
-            first, last = self._connection.execute("SELECT min(point), max(point) FROM points").fetchone()
-            for start in range(first or 0, -1 if last is None else last + 1, chunk):
-                lists = self._connection.execute(query, (start, start + chunk)).fetchone()
-                if lists[0] is not None:
-                    yield tuple(f"[{text}]" for text in lists)
+        # Asked for two numbers or more, SQLite gives the list of their texts; of one it would make a value of its own.
+        asked = ", ".join(f"'$.{path}'" for path in (paths if len(paths) > 1 else 2 * tuple(paths)))
+        wanted = ("rowid", "point", "status", self._stage, "axes" if axes else "''", f"json_extract(metrics, {asked})")
+        lists = ", ".join(f"group_concat({part})" for part in wanted)
+        # By rowid, not by point: an index would send SQLite to the pages of the file one row after the other.
+        query = f"SELECT count(*), {lists} FROM points WHERE rowid >= ? AND rowid < ?"
+        with damage_named(self.path):
+            first, last = self._connection.execute("SELECT min(rowid), max(rowid) FROM points").fetchone()
+            for start in range(first or 0, -1 if last is None else last + 1, TEXT_ROWS):
+                texts = Texts(*self._connection.execute(query, (start, start + TEXT_ROWS)).fetchone())
+                if texts.n_rows:
+                    yield texts
 
     def keys(self) -> frozenset[str]:
         """Keys of every finished point."""
-        with _damage_named(self.path):
+        with damage_named(self.path):
             return frozenset(key for (key,) in self._connection.execute("SELECT key FROM points"))
 
     def stages(self) -> tuple[StageRow, ...]:
         """Every finished preparation, teacher first, then by key."""
         query = "SELECT key, stage, axes, notes, wall_s, cpu_s FROM stages ORDER BY stage DESC, key"
-        with _damage_named(self.path):
+        with damage_named(self.path):
             return tuple(
                 StageRow(
                     key=key,
@@ -221,13 +241,13 @@ class Ledger:
 
     def meta(self) -> dict[str, Any]:
         """``schema``, ``study`` (resolved study as a dict), ``study_hash``, ``model_version``."""
-        with _damage_named(self.path):
+        with damage_named(self.path):
             records = self._connection.execute("SELECT name, value FROM meta ORDER BY name").fetchall()
         return {name: json.loads(value) for name, value in records}
 
     def keep_note(self, name: str, value: Any) -> Any:
         """Store a fact about the study once; returns what is stored, an older value if there is one."""
-        with _damage_named(self.path), self._connection:
+        with damage_named(self.path), self._connection:
             self._connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, _dump(value)))
         return self.meta()[name]
 
@@ -238,7 +258,7 @@ class Ledger:
             StudyError: the disk is full, or a point is there already; nothing of ``rows`` is stored.
         """
         marks = ", ".join("?" * len(_POINT_COLUMNS.split(",")))
-        with _damage_named(self.path), self._connection:
+        with damage_named(self.path), self._connection:
             self._connection.executemany(
                 f"INSERT INTO points ({_POINT_COLUMNS}) VALUES ({marks})", [_record(row) for row in rows]
             )
@@ -246,7 +266,7 @@ class Ledger:
     def add_stage(self, row: StageRow) -> None:
         """Commit a finished preparation; one that is there already stays as it is."""
         record = (row.key, row.stage, _dump(row.values), _dump(row.notes), row.wall_s, row.cpu_s, utc_now())
-        with _damage_named(self.path), self._connection:
+        with damage_named(self.path), self._connection:
             self._connection.execute("INSERT OR IGNORE INTO stages VALUES (?, ?, ?, ?, ?, ?, ?)", record)
 
     def digest(self) -> str:
@@ -272,7 +292,7 @@ def create_ledger(path: Path, study: Mapping[str, Any]) -> Ledger:
     Raises:
         StudyError: the file holds something already, or cannot be written.
     """
-    with _damage_named(path):
+    with damage_named(path):
         connection = sqlite3.connect(path, isolation_level="DEFERRED", timeout=30)
         try:
             if not is_empty(connection):
@@ -285,8 +305,10 @@ def create_ledger(path: Path, study: Mapping[str, Any]) -> Ledger:
     return Ledger(path, connection)
 
 
-def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
+def open_ledger(path: Path, *, read_only: bool = True, check_pages: bool = True) -> Ledger:
     """Ledger that exists; may be read while a run writes it.
+
+    ``check_pages`` goes through the whole file (a second or two a gigabyte); without it, damage shows when it is read.
 
     Raises:
         StudyError: missing, torn, not a ledger, or of another schema or model version; the sentence says which.
@@ -296,10 +318,10 @@ def open_ledger(path: Path, *, read_only: bool = True) -> Ledger:
     check_length(path)
     # A reader also opens for writing where it may, to clear the log files away when it closes.
     mode = "mode=rw" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
-    with _damage_named(path):
+    with damage_named(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
         try:
-            check_file(path, connection)
+            check_file(path, connection, pages=check_pages)
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
@@ -318,7 +340,7 @@ def is_unwritten(path: Path) -> bool:
     """Whether a killed run left no table in the file yet (or no file at all)."""
     if not path.exists() or path.stat().st_size == 0:
         return True
-    with _damage_named(path), closing(sqlite3.connect(path)) as connection:
+    with damage_named(path), closing(sqlite3.connect(path)) as connection:
         return is_empty(connection)
 
 
@@ -335,21 +357,6 @@ def unpack_bits(packed: bytes, n_images: int) -> NDArray[np.bool_]:
 def utc_now() -> str:
     """Time for ``created_at``."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.IntegrityError as error:
-        raise StudyError(f"{path}: refused a result ({error}); another run may have written it, use --resume") from None
-    except json.JSONDecodeError:
-        raise StudyError(f"{path}: damaged (a record is not JSON); restore it from a copy") from None
-    except sqlite3.Error as error:
-        raise StudyError(
-            f"{path}: cannot be used as a ledger ({error}); it is damaged, locked, not a spikeloop ledger, or the "
-            "disk is full: restore it from a copy, or give another --out folder"
-        ) from None
 
 
 def _durable(connection: sqlite3.Connection) -> None:

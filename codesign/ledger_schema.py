@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,26 @@ CREATE TABLE stages (
 TABLES = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;{_POINTS};{_STAGES}
 """
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """What SQLite and records say of a bad file, as one sentence of the ledger ``path``.
+
+    Raises:
+        StudyError: instead of an error of SQLite or JSON inside the block.
+    """
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise StudyError(f"{path}: refused a result ({error}); another run may have written it, use --resume") from None
+    except json.JSONDecodeError:
+        raise StudyError(f"{path}: damaged (a record is not JSON); restore it from a copy") from None
+    except sqlite3.Error as error:
+        raise StudyError(
+            f"{path}: cannot be used as a ledger ({error}); it is damaged, locked, not a spikeloop ledger, or the "
+            "disk is full: restore it from a copy, or give another --out folder"
+        ) from None
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -102,8 +124,8 @@ def check_length(path: Path) -> None:
         raise StudyError(f"{path}: damaged ({there} of {wanted} bytes are there); restore it from a copy")
 
 
-def check_file(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse an empty file, a damaged one, and one that is no ledger.
+def check_file(path: Path, connection: sqlite3.Connection, *, pages: bool) -> None:
+    """Refuse an empty file, one that is no ledger, and with ``pages`` a damaged one.
 
     Raises:
         StudyError: which of them.
@@ -113,7 +135,7 @@ def check_file(path: Path, connection: sqlite3.Connection) -> None:
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != APPLICATION_ID:
         raise StudyError(f"{path}: an SQLite file, but not a spikeloop ledger; give another --out folder")
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone() if pages else ("ok",)
     if verdict != "ok":
         raise StudyError(f"{path}: damaged ({verdict.splitlines()[0]}); restore it from a copy")
 

@@ -159,7 +159,8 @@ def write_front_csv(path: Path, rows: Sequence[Row]) -> None:
         cells = [row.index, *(row.values.get(name) for name in axes)]
         cells += [accuracy.get("value"), accuracy.get("n", 0), low, high]
         cells += [*(row.metrics.get(name) for name in CSV_METRICS), row.stage]
-        writer.writerow([_cell(cell) for cell in cells])
+        # Of numbers the writer takes the shortest exact form, of None nothing.
+        writer.writerow([_safe(cell) if isinstance(cell, str) else cell for cell in cells])
     write_atomic(path, text.getvalue())
 
 
@@ -236,11 +237,6 @@ def _sentence(pick: Row, bend: Row, rows: list[Row]) -> str:
     return text + "."
 
 
-def _cell(cell: object) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, float):
-        return repr(cell)
-    text = str(cell)
+def _safe(text: str) -> str:
     # A text that starts like a formula would be run by a spreadsheet.
-    return f"'{text}" if isinstance(cell, str) and text[:1] in ("=", "+", "-", "@") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

@@ -27,6 +27,7 @@ from .runs import keep_run, known_run, run_path
 from .stage_spec import UNTRAINED, StageName
 from .study import StudyConfig
 from .trained_teacher import copy_teacher, is_trained
+from .training_runs import forget_states, train_kept
 
 if TYPE_CHECKING:
     from spikeloop.distill.config import TrainingConfig
@@ -135,16 +136,26 @@ def real_stages() -> Stages:
 
 
 def prepare_teacher(jobs: tuple[TeacherJob, ...]) -> tuple[Prepared, ...]:
-    """Teachers, from the cache where they are there already."""
-    return tuple(cached(Path(job.folder), partial(_train_teacher, job)) for job in jobs)
+    """Teachers, from the cache where they are there already; a training that was killed goes on."""
+    return tuple(_trained(job.folder, partial(_train_teacher, job)) for job in jobs)
 
 
 def prepare_student(jobs: tuple[StudentJob, ...]) -> tuple[Prepared, ...]:
-    """Students with their network files, from the cache where they are there already."""
+    """Students with their network files, from the cache where they are there already; as ``prepare_teacher``."""
     return tuple(
-        cached(Path(job.folder), partial(_train_student if job.settle_images is None else _quantise_teacher, job))
+        _trained(job.folder, partial(_train_student if job.settle_images is None else _quantise_teacher, job))
         for job in jobs
     )
+
+
+def _trained(folder: str, build: Callable[[Path], Mapping[str, Any]]) -> Prepared:
+    try:
+        prepared = cached(Path(folder), build)
+    except Exception:
+        forget_states(Path(folder))
+        raise
+    forget_states(Path(folder))
+    return prepared
 
 
 def evaluate_points(jobs: tuple[PointJob, ...]) -> tuple[PointResult, ...]:
@@ -350,7 +361,8 @@ def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
     torch.set_num_threads(1)
     if is_trained(job.training):
         return copy_teacher(job.training, folder)
-    result = train_teacher(validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset))
+    config, dataset = validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset)
+    result = train_kept(Path(job.folder), config, None, lambda keeper: train_teacher(config, dataset, keeper=keeper))
     save_checkpoint(folder, result)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
 
@@ -367,8 +379,10 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
     if job.hardware is not None:
         training["hardware"] = {**training["hardware"], "accelerator": dict(job.hardware)}
     config = validate_spec(TrainingConfig, training, where="student")
-    teacher = load_checkpoint(Path(job.teacher_folder)).net
-    result = train_student(config, _dataset(job.dataset), teacher)
+    teacher, dataset = load_checkpoint(Path(job.teacher_folder)).net, _dataset(job.dataset)
+    result = train_kept(
+        Path(job.folder), config, teacher, lambda keeper: train_student(config, dataset, teacher, keeper=keeper)
+    )
     save_checkpoint(folder, result)
     _save_network(result.net, config, job, folder)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

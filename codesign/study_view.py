@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .constraints import reference_accuracy
+from .constraints import ACCURACY_DROP, reference_accuracy
 from .ledger import Ledger, Row, Status, Value
 from .pareto import Choice, Objective, knee, nondominated, volume_of, worst_values
+from .stage_spec import WITHOUT_ACCURACY
 from .study import StudyConfig
 from .study_table import Mask, StudyTable, read_table
 
@@ -89,7 +90,7 @@ def read_view(ledger: Ledger, study: StudyConfig) -> StudyView:
     front = table.front(kept, objectives)
     stage = main_stage(table)
     mine = table.of_stage(stage)
-    pick = table.front(kept & mine, BALANCE)
+    pick = balanced(table, kept)
     shown, n_sampled = _shown(table, front | pick)
     rows = ledger.rows_at(table.row[shown])
 
@@ -110,19 +111,32 @@ def read_view(ledger: Ledger, study: StudyConfig) -> StudyView:
         n_ok=table.count("ok"),
         n_admissible=int(kept.sum()),
         n_sampled=n_sampled,
-        reasons=ledger.reasons(),
-        effects={item.metric: _effects(table, table.ok() & mine, item) for item in objectives},
+        reasons=() if table.ok().all() else ledger.reasons(),
+        effects=_effects(table, table.ok() & mine, objectives),
         volumes=volumes,
         reference_point=worst,
         is_whole=reference is not None,
     )
 
 
-def study_table(ledger: Ledger, study: StudyConfig) -> StudyTable:
-    """Columns of what a study is judged by: objectives, constraints, and accuracy against EDAP."""
-    metrics = [item.metric for item in (*study.objective_list(), *BALANCE)]
-    bounded = [item.metric for item in study.constraints if item.metric is not None]
-    return read_table(ledger, [*metrics, *("accuracy" if name == "accuracy_drop" else name for name in bounded)])
+def study_table(ledger: Ledger, study: StudyConfig, *, axes: bool = True) -> StudyTable:
+    """Columns of what a study is judged by: objectives, constraints, and what ``balanced`` asks; axes if asked for."""
+    metrics = [item.metric for item in study.objective_list()]
+    metrics += [
+        "accuracy" if item.metric == ACCURACY_DROP else item.metric for item in study.constraints if item.metric
+    ]
+    # Without training there is no accuracy: reading none saves a third of the time.
+    if study.stages or study.stage not in WITHOUT_ACCURACY:
+        metrics += [item.metric for item in BALANCE]
+    return read_table(ledger, metrics, axes=axes)
+
+
+def balanced(table: StudyTable, among: Mask) -> Mask:
+    """Points of ``among`` to pick from: the front of ``BALANCE`` in the main stage, none where it has no accuracy."""
+    stage = main_stage(table)
+    if stage in WITHOUT_ACCURACY:
+        return np.zeros(table.point.size, dtype=np.bool_)
+    return table.front(among & table.of_stage(stage), BALANCE)
 
 
 def main_stage(table: StudyTable) -> str:
@@ -142,26 +156,28 @@ def _shown(table: StudyTable, always: Mask) -> tuple[NDArray[np.int64], int | No
     return np.sort(np.concatenate([np.flatnonzero(always), drawn])), wanted
 
 
-def _effects(table: StudyTable, among: Mask, objective: Objective) -> tuple[Effect, ...]:
-    values = table.metrics[objective.metric]
-    places = np.flatnonzero(among & np.isfinite(values))
-    found: list[Effect] = []
-    for name, axis in table.axes.items() if places.size else ():
-        codes = axis.codes[places]
-        order = np.argsort(codes, kind="stable")
-        there, starts = np.unique(codes[order], return_index=True)
-        groups = np.split(values[places[order]], starts[1:])
-        levels = [(axis.levels[code], group) for code, group in zip(there, groups, strict=True) if code >= 0]
-        if len(levels) < 2:
-            continue
-        keep = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _LEVELS_SHOWN)).round().astype(int))
-        for level, group in (levels[i] for i in keep):
-            low, high = np.percentile(group, [10, 90])
-            mean = float(group.mean())
-            found.append(
-                Effect(axis=name, level=level, n=group.size, mean=mean, low=float(low), high=float(high)),
-            )
-    return tuple(found)
+def _effects(table: StudyTable, among: Mask, objectives: Sequence[Objective]) -> dict[str, tuple[Effect, ...]]:
+    """Objective -> effects of every axis with more than one value among the points that have the objective."""
+    values = {item.metric: table.metrics[item.metric][among] for item in objectives}
+    found: dict[str, list[Effect]] = {metric: [] for metric in values}
+    for name, axis in table.axes.items():
+        codes = axis.codes[among]
+        # Small numbers are sorted by counting.
+        order = np.argsort(codes.astype(np.int16) if len(axis.levels) < 2**15 else codes, kind="stable")
+        starts = np.searchsorted(codes[order], np.arange(len(axis.levels)))
+        for metric, column in values.items():
+            groups = np.split(column[order], starts)[1:]
+            finite = [group[np.isfinite(group)] for group in groups]
+            levels = [(level, group) for level, group in zip(axis.levels, finite, strict=True) if group.size]
+            if len(levels) > 1:
+                keep = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _LEVELS_SHOWN)).round().astype(int))
+                found[metric] += [_effect(name, *levels[place]) for place in keep]
+    return {metric: tuple(effects) for metric, effects in found.items()}
+
+
+def _effect(axis: str, level: Value, values: NDArray[np.float64]) -> Effect:
+    low, high = np.percentile(values, [10, 90])
+    return Effect(axis=axis, level=level, n=values.size, mean=float(values.mean()), low=float(low), high=float(high))
 
 
 def _volumes(

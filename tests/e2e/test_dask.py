@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -115,6 +116,26 @@ def test_a_task_does_not_wait_for_a_kind_of_worker_that_went_away(two_kinds: Any
         outcomes: list[Outcome] = []
         wait_for(lambda: bool(outcomes.extend(executor.wait()) or outcomes))
         assert [(outcome.task.tries, outcome.results) for outcome in outcomes] == [(1, ("student",))]
+
+
+def slow(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Longer than a look of the executor takes."""
+    time.sleep(0.5)
+    return items
+
+
+def test_the_scheduler_forgets_a_task_whose_results_were_handed_over(two_kinds: Any) -> None:
+    """Else it would be computed again when the worker that holds its results dies, committed or not."""
+    with closing(DaskExecutor(two_kinds.scheduler_address, 1)) as executor:
+        executor.submit(Task(work=slow, items=("design",)))
+        outcomes: list[Outcome] = []
+        gc.disable()  # what a time-out left behind must not hold the task until the collector comes
+        try:
+            wait_for(lambda: bool(outcomes.extend(executor.wait()) or outcomes))
+            wait_for(lambda: not two_kinds.scheduler.tasks, timeout_s=5.0)
+        finally:
+            gc.enable()
+        assert outcomes[0].results == ("design",)
 
 
 def test_a_full_kind_of_worker_does_not_keep_tasks_from_another() -> None:

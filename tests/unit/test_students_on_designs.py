@@ -51,7 +51,7 @@ def test_training_gets_the_design_of_the_point(monkeypatch: pytest.MonkeyPatch, 
     """What stands in the file is only a mark."""
     seen: list[TrainingConfig] = []
 
-    def train_student(config: TrainingConfig, *_: Any) -> None:
+    def train_student(config: TrainingConfig, *_: Any, **__: Any) -> None:
         seen.append(config)
         raise KeyboardInterrupt
 

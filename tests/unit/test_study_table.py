@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ import numpy as np
 import pytest
 from synthetic_ledger import many_rows, row, synthetic_folder
 
+from spikeloop.codesign import ledger as ledger_module
 from spikeloop.codesign import study_view
 from spikeloop.codesign.ledger import open_ledger
 from spikeloop.codesign.pareto import front, hypervolume, value_of
 from spikeloop.codesign.report_table import page_table
 from spikeloop.codesign.study import read_study_folder
+from spikeloop.codesign.study_table import read_table
 from spikeloop.codesign.study_view import StudyView, read_view, study_table
+from spikeloop.simulator.errors import StudyError
 
 OBJECTIVES = [{"metric": "energy_fJ", "goal": "min"}, {"metric": "latency_ns", "goal": "min"}]
 
@@ -128,17 +133,57 @@ def test_axes_of_some_points_only_and_of_any_kind(tmp_path: Path) -> None:
     json.dumps(page_table(view_of(folder)), allow_nan=False)
 
 
-def test_chunks_are_joined_in_the_order_of_the_numbers(tmp_path: Path) -> None:
-    """Numbers far apart leave chunks empty, and an axis may first be met in a later chunk."""
-    numbers = [0, 19_999, 20_000, 65_000]
+def test_chunks_are_joined_in_the_order_of_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are read two at a time, not in the order of their numbers; an axis may first be met in a later chunk."""
+    monkeypatch.setattr(ledger_module, "TEXT_ROWS", 2)
+    numbers = [65_000, 0, 19_999, 20_000, 7]
     rows = [row(n, {"hw.a": n} if n < 20_000 else {"hw.b": n}, energy_fJ=float(n), latency_ns=1.0) for n in numbers]
     folder = synthetic_folder(tmp_path, rows, objectives=OBJECTIVES)
     with open_ledger(folder / "ledger.sqlite") as ledger:
-        table = study_table(ledger, read_study_folder(folder))
-    assert table.point.tolist() == numbers
-    assert np.array_equal(table.metrics["energy_fJ"], np.array(numbers, dtype=float))
+        table = read_table(ledger, ["energy_fJ", "accuracy"])
+        shown = ledger.rows_at(table.row)
+    assert table.point.tolist() == [item.index for item in shown] == sorted(numbers)
+    assert np.array_equal(table.metrics["energy_fJ"], np.array(sorted(numbers), dtype=float))
     assert np.isnan(table.metrics["accuracy"]).all()
-    assert table.axes["hw.b"].codes.tolist() == [-1, -1, 0, 1]
+    assert table.axes["hw.b"].codes.tolist() == [-1, -1, -1, 0, 1]
+
+
+#: Texts of axes that tempt a reader who cuts at commas.
+HOSTILE: list[list[dict[str, Any]]] = [
+    [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"a": 1, "b": "y"}],
+    [{"a": 1}, {"a": 1, "b": 2, "c": 3}],
+    [{"a": 1, "b": 2}, {"b": 2, "a": 1}],
+    [{"a": 'x,"b":2'}, {"a": '}, {"a":3'}],
+    [{"a": "x", "b": '"},{"a":"'}, {"a": "},{", "b": "y"}],
+    [{"a,b": 1, "c": 2}, {"a,b": 2, "c": 2}],
+    [{}, {}, {"a": 1}],
+    [{"a": 1}, {"a": 1.5}, {"a": "1"}, {"a": "a"}],
+    [{"a": 1e300, "b": False}, {"a": -0.0, "b": False}],
+]
+
+
+@pytest.mark.parametrize("values", HOSTILE)
+@pytest.mark.parametrize("n_read", [1, 2, 100])
+def test_axes_are_those_that_a_parser_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[dict[str, Any]], n_read: int
+) -> None:
+    monkeypatch.setattr(ledger_module, "TEXT_ROWS", n_read)
+    rows = [row(i, item, energy_fJ=1.0, latency_ns=1.0) for i, item in enumerate(values)]
+    with open_ledger(synthetic_folder(tmp_path, rows, objectives=OBJECTIVES) / "ledger.sqlite") as ledger:
+        axes = read_table(ledger, ["energy_fJ"]).axes
+    found = [
+        {name: axis.levels[axis.codes[i]] for name, axis in axes.items() if axis.codes[i] >= 0}
+        for i in range(len(values))
+    ]
+    assert found == values
+
+
+def test_axes_that_are_no_json_are_damage(tmp_path: Path) -> None:
+    folder = synthetic_folder(tmp_path, [row(0, {"hw.a": 1}, energy_fJ=1.0)], objectives=OBJECTIVES[:1])
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
+        connection.execute("""UPDATE points SET axes = '{"hw.a":1'""")
+    with open_ledger(folder / "ledger.sqlite") as ledger, pytest.raises(StudyError, match="damaged"):
+        read_table(ledger, ["energy_fJ"])
 
 
 def test_an_empty_ledger_has_a_view(tmp_path: Path) -> None:
