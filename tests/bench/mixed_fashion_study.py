@@ -4,7 +4,7 @@
 
 TEACHER is the folder of ``spikeloop train fashion_teacher``. Both sides get the same epochs of training and the first
 2,000 test images to choose by. What they chose is trained again with other seeds and judged on the 8,000 test images
-that no choice has seen. Runs what is missing, writes ``docs/results/mixed_fashion.csv`` and the figure, prints the tables.
+that no choice has seen. Runs what is missing, writes ``docs/results/mixed_fashion.csv`` and the figure, prints tables.
 """
 
 from __future__ import annotations
