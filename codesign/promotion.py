@@ -47,8 +47,8 @@ def promoted(candidates: Sequence[Candidate], objectives: Sequence[Objective], r
        Definition 4, with epsilon as a share of the range.)
     2. If more than ``at_most`` are left, they are taken by non-dominated rank. From the last rank that does not fit
        the point goes whose loss takes the least hypervolume away, again and again (SMS-EMOA: Beume, Naujoks and
-       Emmerich, EJOR 181 (2007), 1653), of equal ones the highest number. So a knee stays, where crowding would
-       keep a lonely point of little use. ``precision`` counts as one more objective here.
+       Emmerich, EJOR 181 (2007), 1653), of equal ones the highest number; the best in each objective stays. So a knee
+       stays, where crowding would keep a lonely point of little use. ``precision`` counts as one more objective here.
     """
     ordered = sorted(candidates, key=lambda item: item.index)
     if not ordered:
@@ -111,9 +111,10 @@ def _best(worse: FloatArray, places: NDArray[np.intp], n: int) -> list[int]:
 def most_hypervolume(values: FloatArray, n: int) -> NDArray[np.intp]:
     """Numbers of ``n`` rows, ascending: what is left when the row of least own hypervolume goes, again and again.
 
-    Columns are taken as shares of their range. The reference point lies 1 / (n - 1) of the range beyond the worst
-    values, so that an end counts about as much as a point between (for two objectives: Ishibuchi et al., "How to
-    specify a reference point in hypervolume calculation for fair performance comparison", Evol. Comput. 26 (2018)).
+    The smallest of each column stays if ``n`` has room for all of these. Columns are taken as shares of their range;
+    the reference point lies 1 / (n - 1) of the range beyond the worst values (for two objectives: Ishibuchi et al.,
+    "How to specify a reference point in hypervolume calculation for fair performance comparison", Evol. Comput. 26
+    (2018)).
 
     Args:
         values: (rows, objectives), smaller is better.
@@ -124,9 +125,12 @@ def most_hypervolume(values: FloatArray, n: int) -> NDArray[np.intp]:
     span = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
     reference = np.full(values.shape[1], 1 + 1 / max(1, n - 1))
+    ends = np.unique(values.argmin(axis=0))
     left = np.arange(len(values))
     while len(left) > n:
-        own = np.asarray(moocore.hv_contributions(scaled[left], ref=reference))
+        own = np.array(moocore.hv_contributions(scaled[left], ref=reference))
+        if len(ends) <= n:
+            own[np.isin(left, ends)] = np.inf
         # Far from the goal several go at once: with four objectives a contribution takes long.
         several = 1 + (len(left) - n) // 16
         order = np.lexsort((-left, own))

@@ -147,7 +147,8 @@ def judged_rows(chosen: Sequence[tuple[str, Row]], teacher: Path, path: Path) ->
             known.append(judge(row, kind, seed, teacher))
             with path.open("a") as stream:
                 stream.write(json.dumps(asdict(known[-1])) + "\n")
-    return known
+    kept = {(kind, text_of(row)) for kind, row in chosen}
+    return [item for item in known if (item.kind, item.bits) in kept]
 
 
 def answers(items: Sequence[Judged]) -> NDArray[np.bool_]:
@@ -183,6 +184,24 @@ def table(judged: Sequence[Judged]) -> None:
                 f"{', '.join(f'{gap:+.2f}' for gap in gaps)} | {np.mean(gaps):+.2f} | "
                 f"{100 * low:+.2f} to {100 * high:+.2f}"
             )
+
+
+def volumes(judged: Sequence[Judged]) -> None:
+    """Area between each side's front of means and the worst accuracy and EDAP of all, over EDAP and its logarithm."""
+    points: dict[str, list[tuple[float, float]]] = {"uniform": [], "by layer": []}
+    for kind, bits in dict.fromkeys((item.kind, item.bits) for item in judged):
+        items = [item for item in judged if (item.kind, item.bits) == (kind, bits)]
+        mean = float(np.mean([item.edap_J_s_mm2 for item in items])), float(np.mean([item.accuracy for item in items]))
+        points[kind].append(mean)
+    edge = max(cost for mine in points.values() for cost, _ in mine)
+    floor = min(share for mine in points.values() for _, share in mine)
+    for kind, mine in points.items():
+        best, plain, logarithmic = floor, 0.0, 0.0
+        for cost, share in sorted(mine):
+            gain = max(0.0, share - best)
+            plain, logarithmic = plain + gain * (edge - cost), logarithmic + 100 * gain * float(np.log10(edge / cost))
+            best += gain
+        print(f"{kind}: hypervolume {plain:.4g}, over log10(EDAP) {logarithmic:.3f} points x decades")
 
 
 def write_csv(judged: Sequence[Judged]) -> None:
@@ -247,6 +266,7 @@ def main() -> None:
     chosen = [(kind, row) for kind, row in chosen if kind == "by layer" or text_of(row) in JUDGED]
     judged = judged_rows(chosen, options.teacher, options.out / "judged.jsonl")
     table(judged)
+    volumes(judged)
     write_csv(judged)
     draw(judged, RESULTS / "figures" / "mixed_fashion.png")
 

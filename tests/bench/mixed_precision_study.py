@@ -177,16 +177,20 @@ def draw(results: dict[int, tuple[Sequence[Row], Sequence[Row]]], path: Path) ->
             high = [100 * row.metrics["accuracy"]["ci95"][1] for row in rows]
             errors = [[b - a for a, b in zip(low, y, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
             axis.errorbar(x, y, errors, fmt=marker, color=colour, label=label, ms=5, lw=0.7, capsize=2)
+            best = sorted(front(rows, OBJECTIVES), key=lambda row: value_of(row, "edap_J_s_mm2") or 0.0)
+            one = label == "one width"
             for row, a, b in zip(rows, x, y, strict=True):
+                if not one and row not in best:
+                    continue  # its label would cover those of the front
                 axis.annotate(
-                    text_of(row).split("-")[0] if label == "one width" else text_of(row),
+                    text_of(row).split("-")[0] if one else text_of(row),
                     (a, b),
-                    (4, 4),
+                    (4, -9) if one else (-4, 4),
                     textcoords="offset points",
+                    ha="left" if one else "right",
                     fontsize=7,
                     color=colour,
                 )
-            best = sorted(front(rows, OBJECTIVES), key=lambda row: value_of(row, "edap_J_s_mm2") or 0.0)
             axis.step(
                 [(value_of(row, "edap_J_s_mm2") or 0.0) * 1e12 for row in best],
                 [100 * (value_of(row, "accuracy") or 0.0) for row in best],

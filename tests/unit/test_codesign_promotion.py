@@ -42,20 +42,21 @@ def test_margin_by_hand() -> None:
 def test_rank_comes_before_hypervolume_and_a_knee_stays() -> None:
     """Points 0 to 3 are the front, 4 lies behind 3. As shares of the range (loss of accuracy, log of energy):
 
-    0 (0, 1), 1 (0.1, 0.5), 2 (0.6, 0.45), 3 (1, 0); reference point 1.5 for three. Own hypervolumes: 0.1 x 0.5 = 0.05,
-    0.5 x 0.5 = 0.25, 0.4 x 0.05 = 0.02 and 0.5 x 0.45 = 0.225. So 2 goes first, although it is lonely. For two the
-    reference point is 2, and after 2 goes 0: 0.1 x 1 against 0.9 x 0.5 of 1 and 1 x 0.5 of 3.
+    0 (0, 1), 1 (0.1, 0.5), 2 (0.6, 0.45), 3 (1, 0). The ends stay; of 1 and 2 the own hypervolumes are 0.5 x 0.5 = 0.25
+    and 0.4 x 0.05 = 0.02, so 2 goes first, although it is lonely. One has no room for both ends: the reference point
+    is 2, and after 2 goes 0: 0.1 x 1 against 0.9 x 0.5 of 1 and 1 x 0.5 of 3; then 3: 1 x 0.5 against 0.9 x 1.5.
     """
     five = points((0.9, 1e4), (0.85, 1e2), (0.6, 10**1.8), (0.4, 1.0), (0.3, 2.0))
     assert go(five, margin=1.0, at_most=4) == (0, 1, 2, 3)
     assert go(five, margin=1.0, at_most=3) == (0, 1, 3)
-    assert go(five, margin=1.0, at_most=2) == (1, 3)
+    assert go(five, margin=1.0, at_most=2) == (0, 3)
+    assert go(five, margin=1.0, at_most=1) == (1,)
 
 
 def test_a_knee_of_a_recorded_study_stays() -> None:
-    """Students on Fashion-MNIST: crowding dropped 2 and kept 3, 0.05 points better at 2.4 times its EDAP."""
+    """Students on Fashion-MNIST: crowding kept 1, which costs 9 % less EDAP than 2 and is a point less accurate."""
     four = points((0.9065, 5.171e-9), (0.9205, 8.542e-9), (0.9305, 9.349e-9), (0.9310, 2.263e-8))
-    assert go(four, at_most=3) == (0, 1, 2)
+    assert go(four, at_most=3) == (0, 2, 3)
 
 
 def volume(front: list[tuple[float, float]], edge: float) -> float:
@@ -74,6 +75,8 @@ def _check_what_goes(steps: list[tuple[float, float]], n: int) -> None:
         lost = sorted(
             (volume([front[i] for i in left], edge) - volume([front[j] for j in left if j != i], edge), i) for i in left
         )
+        if n > 1:
+            lost = [(gone, i) for gone, i in lost if 0 < i < len(front) - 1]
         tie |= len(lost) > 1 and lost[1][0] - lost[0][0] < 1e-9
         left.remove(lost[0][1])
     found = most_hypervolume(np.array(front), n).tolist()
@@ -81,8 +84,8 @@ def _check_what_goes(steps: list[tuple[float, float]], n: int) -> None:
     if not tie:
         assert found == left
     _SEEN["told apart"] += not tie and n < len(front)
-    _SEEN["an end goes"] += not tie and not {0, len(front) - 1} <= set(found)
-    _SEEN["an end goes before the middle"] += not tie and n > 1 and not {0, len(front) - 1} <= set(found)
+    _SEEN["several go"] += not tie and n < len(front) - 1
+    _SEEN["no room for the ends"] += not tie and n == 1
 
 
 def test_what_goes_is_the_least_of_strips_added_up() -> None:
