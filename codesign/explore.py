@@ -199,6 +199,7 @@ class StudyRun:
             dataset=study.dataset,
             seed=study.seeds.training,
             folder=self._folder("teacher", self._plan.teacher_key),
+            device=study.training_device,
         )
         self._report("teacher", 0, 1, "teacher")
         return [Task(work=self._stages.teacher, items=(job,), wants="GPU")]
@@ -235,6 +236,7 @@ class StudyRun:
             folder=self._folder(student.kind, student.key),
             settle_images=student.settle_images,
             hardware=student.hardware,
+            device=teacher.device,
         )
         # Quantising a teacher does not train.
         return Task(work=self._stages.student, items=(job,), wants="GPU" if student.settle_images is None else "CPU")

@@ -209,6 +209,7 @@ def _teacher_key(study: StudyConfig) -> str:
             "teacher": study.teacher,
             "dataset": study.dataset,
             "seed": study.seeds.training,
+            **_device(study),
         }
     )
 
@@ -220,8 +221,14 @@ def _student_key(study: StudyConfig, teacher_key: str, training: Spec) -> str:
             "student": training.resolved(),
             "dataset": study.dataset,
             "seed": study.seeds.training,
+            **_device(study),
         }
     )
+
+
+def _device(study: StudyConfig) -> dict[str, str]:
+    """Another device gives other bits; on the CPU the keys are those from before it could be chosen."""
+    return {} if study.training_device == "cpu" else {"device": study.training_device}
 
 
 def _untrained_key(teacher_key: str, training: Spec, settle_images: int) -> str:

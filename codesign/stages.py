@@ -45,13 +45,14 @@ _DONE_FILE = "prepared.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherJob:
-    """Train the teacher into ``folder``."""
+    """Train the teacher into ``folder``, on ``device`` (cpu or cuda)."""
 
     key: str
     training: Mapping[str, Any]
     dataset: str
     seed: int
     folder: str
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class StudentJob:
     folder: str
     settle_images: int | None = None
     hardware: Mapping[str, Any] | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,15 @@ def real_stages() -> Stages:
 
 
 def prepare_teacher(jobs: tuple[TeacherJob, ...]) -> tuple[Prepared, ...]:
-    """Teachers, from the cache where they are there already; a training that was killed goes on."""
+    """Teachers, from the cache where they are there already; a training that was killed goes on.
+
+    Raises:
+        ConfigError: the device is not there, also where only students would need it.
+    """
+    from spikeloop.distill.device import find_device
+
+    for device in {job.device for job in jobs}:
+        find_device(device)
     return tuple(_trained(job.folder, partial(_train_teacher, job)) for job in jobs)
 
 
@@ -356,13 +366,16 @@ def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
 
     from spikeloop.distill.checkpoint import save_checkpoint
     from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.device import find_device
     from spikeloop.distill.train import train_teacher
 
     torch.set_num_threads(1)
     if is_trained(job.training):
         return copy_teacher(job.training, folder)
     config, dataset = validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset)
-    result = train_kept(Path(job.folder), config, None, lambda keeper: train_teacher(config, dataset, keeper=keeper))
+    result = train_kept(
+        Path(job.folder), config, None, partial(train_teacher, config, dataset, device=find_device(job.device))
+    )
     save_checkpoint(folder, result)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
 
@@ -372,6 +385,7 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
 
     from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
     from spikeloop.distill.config import TrainingConfig
+    from spikeloop.distill.device import find_device
     from spikeloop.distill.train import train_student
 
     torch.set_num_threads(1)
@@ -380,9 +394,8 @@ def _train_student(job: StudentJob, folder: Path) -> Mapping[str, Any]:
         training["hardware"] = {**training["hardware"], "accelerator": dict(job.hardware)}
     config = validate_spec(TrainingConfig, training, where="student")
     teacher, dataset = load_checkpoint(Path(job.teacher_folder)).net, _dataset(job.dataset)
-    result = train_kept(
-        Path(job.folder), config, teacher, lambda keeper: train_student(config, dataset, teacher, keeper=keeper)
-    )
+    train = partial(train_student, config, dataset, teacher, device=find_device(job.device))
+    result = train_kept(Path(job.folder), config, teacher, train)
     save_checkpoint(folder, result)
     _save_network(result.net, config, job, folder)
     return {"accuracy": result.test_accuracy, "n": result.n_test}

@@ -30,7 +30,16 @@ METRICS = ("accuracy", *CSV_METRICS, "cycles")
 
 
 #: Fields of a study that came after its first schema.
-_LATER_FIELDS = ("conditions", "constraints", "stage", "network", "density", "reference_point", "stages")
+_LATER_FIELDS = (
+    "conditions",
+    "constraints",
+    "stage",
+    "network",
+    "density",
+    "reference_point",
+    "stages",
+    "training_device",
+)
 
 
 class Seeds(Spec):
@@ -77,6 +86,8 @@ class StudyConfig(Spec):
             ``stage`` is the only one.
         reference_point: point of the hypervolume, in the order of the objectives; default: the worst values found,
             kept in the ledger when the study is finished.
+        training_device: ``cuda`` trains teacher and students on the GPU of the process that is given the task; a GPU
+            gives other bits, so they are others than those of ``cpu``. Everything else stays on the CPU.
         tied: new axis name -> the axes that it sets to one value; ``hw.crossbar.size`` is built in.
         images: test images of the accuracy run.
         calibration_images: training images that calibrate the ADC ranges.
@@ -104,6 +115,7 @@ class StudyConfig(Spec):
     density: float | dict[str, float] = 0.15
     reference_point: list[float] | None = None
     stages: list[StageSpec] = Field(default_factory=list)
+    training_device: Literal["cpu", "cuda"] = "cpu"
 
     @model_validator(mode="before")
     @classmethod
@@ -130,6 +142,8 @@ class StudyConfig(Spec):
             if (getattr(self, name) is not None) != full:
                 cure = "add it" if full else "leave it out, or use stage: full"
                 raise ValueError(f"{name}: stage: {self.stage} {'needs one' if full else 'trains nothing'}; {cure}")
+        if self.training_device != "cpu" and not full:
+            raise ValueError(f"training_device: {self.training_device}: stage: analytic trains nothing; leave it out")
         if (self.network is None) != full:
             raise ValueError(
                 "network: stage: full trains its own; leave it out"

@@ -14,7 +14,6 @@ from spikeloop.simulator.errors import ConfigError, StudyError
 if TYPE_CHECKING:
     from spikeloop.distill.config import TrainingConfig
     from spikeloop.distill.reports import TrainResult
-    from spikeloop.distill.state import Keeper
     from spikeloop.models.net import SpikingNet
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ def states_folder(folder: Path) -> Path:
 
 
 def train_kept(
-    folder: Path, config: TrainingConfig, teacher: SpikingNet | None, train: Callable[[Keeper | None], TrainResult]
+    folder: Path, config: TrainingConfig, teacher: SpikingNet | None, train: Callable[..., TrainResult]
 ) -> TrainResult:
     """What ``train`` gives, with a keeper that saves every epoch beside ``folder`` and goes on from what is there.
 
@@ -48,10 +47,10 @@ def train_kept(
                 newest_state(states, _LOG.info)
             except ConfigError:
                 remove_states(states)
-            return train(run)
+            return train(keeper=run)
     except StudyError as error:
         _LOG.warning("%s: from the beginning (%s)", folder.name, error)
-        return train(None)
+        return train(keeper=None)
     finally:
         with suppress(OSError):  # states are left where it was killed
             states.rmdir()
