@@ -40,7 +40,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("torchrun")
     _write_files(folder)
     with _torchrun(folder, "student.yaml", "whole") as run:
-        assert run.wait(PATIENCE_S) == 0
+        said = run.communicate(timeout=PATIENCE_S)
+        assert run.returncode == 0, said[1]
     return folder
 
 
