@@ -373,9 +373,8 @@ def _train_teacher(job: TeacherJob, folder: Path) -> Mapping[str, Any]:
     if is_trained(job.training):
         return copy_teacher(job.training, folder)
     config, dataset = validate_spec(TrainingConfig, dict(job.training), where="teacher"), _dataset(job.dataset)
-    result = train_kept(
-        Path(job.folder), config, None, partial(train_teacher, config, dataset, device=find_device(job.device))
-    )
+    train = partial(train_teacher, config, dataset, device=find_device(job.device))
+    result = train_kept(Path(job.folder), config, None, train)
     save_checkpoint(folder, result)
     return {"accuracy": result.test_accuracy, "n": result.n_test}
 

@@ -15,21 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_trainings
 import yaml
 
 from spikeloop.codesign.cli import main
 from spikeloop.distill.journal import read_events
 
-TEACHER = {"role": "teacher", "dataset": "digits", "network": "demo", "n_timesteps": 2, "epochs": 2, "lr": 0.02}
-STUDENT = {
-    **TEACHER,
-    "role": "student",
-    "teacher": "teacher.yaml",
-    "frozen_epochs": 1,
-    "quantisation": {"weight_bits": 3, "membrane_bits": 3, "weight_scale": "learned"},
-    "losses": {"logit_kd": 1.0, "membrane_kd": 0.1},
-    "augmentation": {"max_shift": 1},
-}
+TEACHER = {**small_trainings.TEACHER_FILE, "epochs": 2}
+STUDENT = {**small_trainings.STUDENT_FILE, "epochs": 2}
 #: Nothing here may take longer; a process that waits for another in vain is a failure.
 PATIENCE_S = 120.0
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import small_trainings
 import torch
 
 from spikeloop.distill.checkpoint import load_checkpoint, save_checkpoint
@@ -23,23 +24,8 @@ from spikeloop.simulator.config import shipped_files
 from spikeloop.simulator.errors import ConfigError, DatasetError, NetworkError, SimulationError
 from spikeloop.simulator.spec import validate_spec
 
-TEACHER = {
-    "role": "teacher",
-    "dataset": "digits",
-    "network": "demo",
-    "n_timesteps": 2,
-    "epochs": 5,
-    "frozen_epochs": 1,
-    "batch_size": 32,
-    "lr": 0.02,
-}
-STUDENT = {
-    **TEACHER,
-    "role": "student",
-    "epochs": 3,
-    "quantisation": {"weight_bits": 3, "membrane_bits": 3},
-    "losses": {"logit_kd": 1.0, "membrane_kd": 1.0},
-}
+TEACHER = {**small_trainings.TEACHER, "epochs": 5}
+STUDENT = small_trainings.STUDENT
 
 
 def config(base, **fields) -> TrainingConfig:

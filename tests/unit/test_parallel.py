@@ -4,6 +4,7 @@ import copy
 import math
 
 import pytest
+import small_trainings
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,23 +29,8 @@ from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, SimulationError
 from spikeloop.simulator.spec import validate_spec
 
-TEACHER = {
-    "role": "teacher",
-    "dataset": "digits",
-    "network": "demo",
-    "n_timesteps": 2,
-    "epochs": 2,
-    "frozen_epochs": 1,
-    "batch_size": 32,
-    "lr": 0.02,
-}
-STUDENT = {
-    **TEACHER,
-    "role": "student",
-    "quantisation": {"weight_bits": 3, "membrane_bits": 3},
-    "losses": {"logit_kd": 1.0, "membrane_kd": 1.0},
-    "augmentation": {"max_shift": 1},
-}
+TEACHER = {**small_trainings.TEACHER, "epochs": 2}
+STUDENT = {**small_trainings.STUDENT, "epochs": 2, "augmentation": {"max_shift": 1}}
 
 
 def config(base, **fields) -> TrainingConfig:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+import small_trainings
 from safetensors.numpy import load_file
 
 from spikeloop.codesign import stages
@@ -17,22 +18,8 @@ from spikeloop.distill.datasets import Dataset, load_dataset
 from spikeloop.distill.run_folder import RunFolder
 from spikeloop.distill.state import Run
 
-TEACHER = {
-    "role": "teacher",
-    "dataset": "digits",
-    "network": "demo",
-    "n_timesteps": 2,
-    "epochs": 3,
-    "frozen_epochs": 1,
-    "batch_size": 32,
-    "lr": 0.02,
-}
-STUDENT = {
-    **TEACHER,
-    "role": "student",
-    "quantisation": {"weight_bits": 3, "membrane_bits": 3},
-    "losses": {"logit_kd": 1.0},
-}
+TEACHER = small_trainings.TEACHER
+STUDENT = {**small_trainings.STUDENT, "losses": {"logit_kd": 1.0}}
 
 
 class Killed(BaseException):

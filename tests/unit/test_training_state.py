@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import small_trainings
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -24,22 +25,8 @@ from spikeloop.simulator.config import load_hardware
 from spikeloop.simulator.errors import ConfigError, NetworkError, SimulationError, StudyError
 from spikeloop.simulator.spec import validate_spec
 
-TEACHER = {
-    "role": "teacher",
-    "dataset": "digits",
-    "network": "demo",
-    "n_timesteps": 2,
-    "epochs": 3,
-    "frozen_epochs": 1,
-    "batch_size": 32,
-    "lr": 0.02,
-}
-STUDENT = {
-    **TEACHER,
-    "role": "student",
-    "quantisation": {"weight_bits": 3, "membrane_bits": 3},
-    "losses": {"logit_kd": 1.0, "membrane_kd": 1.0, "kd_warmup_epochs": 2},
-}
+TEACHER = small_trainings.TEACHER
+STUDENT = {**small_trainings.STUDENT, "losses": {"logit_kd": 1.0, "membrane_kd": 1.0, "kd_warmup_epochs": 2}}
 ADAMW = {"quantisation": {"weight_bits": 3, "membrane_bits": 3, "weight_scale": "learned"}}
 SGD = {"optimiser": "sgd", "lr": 0.05, "warmup_epochs": 1, "augmentation": {"max_shift": 1}}
 PLAIN_SGD = {"optimiser": "sgd", "lr": 0.05, "momentum": 0.0}
