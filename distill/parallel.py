@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,11 +118,10 @@ class Ranks:
         Raises:
             SimulationError: another process is gone.
         """
-        try:
-            distributed.all_reduce(values)
-        except RuntimeError as error:
-            _log.info("%s", error)
-            raise SimulationError("another process of this training is gone; its own message says why") from None
+        with _undivided():
+            alone = _is_alone_after_sum(values)
+        if alone:
+            raise SimulationError("another process of this training is gone; its own message says why")
 
     def add_up(self, gradients: Sequence[torch.Tensor]) -> None:
         """Replace each gradient by its sum over the processes, all in one message.
@@ -216,6 +217,36 @@ class _Total(torch.autograd.Function):
         return ranks.total(grads[0]), None
 
 
+def _is_alone_after_sum(values: torch.Tensor) -> bool:
+    """Whether another process was gone; no error leaves, whose frames would keep the group from being destroyed."""
+    try:
+        distributed.all_reduce(values)
+    except RuntimeError as error:
+        _log.info("%s", error)
+        return True
+    return False
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block.
+
+    Raised within a sum, it would leave the thread of Gloo with tensors of this process, and a thread that frees one
+    while the interpreter ends aborts the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[object] = []
+    previous = signal.signal(signal.SIGINT, lambda *_: held.append(None))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
 @contextmanager
 def joined(launch: Launch, device: torch.device) -> Iterator[Ranks]:
     """The processes of a launch, connected while the body runs: over NCCL on GPUs, over Gloo on CPUs.
@@ -245,4 +276,5 @@ def joined(launch: Launch, device: torch.device) -> Iterator[Ranks]:
     try:
         yield Ranks(rank=launch.rank, world_size=launch.world_size, launcher=launcher)
     finally:
-        distributed.destroy_process_group()
+        with _undivided():
+            distributed.destroy_process_group()

@@ -81,14 +81,14 @@ def test_killed_and_interrupted_it_goes_on_to_the_same_bits(undisturbed: Path, t
     _wait_for(lambda: _n_events(out, "epoch") > 0, first)
     second.send_signal(signal.SIGINT)
     said = [run.communicate(timeout=PATIENCE_S) for run in (first, second)]
-    assert (first.returncode, second.returncode) == (1, 130)
+    assert (first.returncode, second.returncode) == (1, 130), said
     assert said[0][1].endswith("spikeloop: another process of this training is gone; its own message says why\n")
     assert "another process" in read_events(out)[-1]["reason"]
     assert not (out / "checkpoint.json").exists()
 
     runs = _two_by_hand((undisturbed, tmp_path), "student.yaml", "killed", "--resume")
     said = [run.communicate(timeout=PATIENCE_S) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
+    assert [run.returncode for run in runs] == [0, 0], said
     assert said[0][0].startswith("killed: student demo, test accuracy ")
     assert said[1] == ("", "")
     assert {path.name for path in tmp_path.iterdir()} == {"teacher.yaml", "student.yaml"}
@@ -102,7 +102,7 @@ def test_a_training_that_diverges_stops_both_processes(undisturbed: Path) -> Non
     (undisturbed / "diverges.yaml").write_text(text)
     runs = _two_by_hand((undisturbed, undisturbed), "diverges.yaml", "diverges")
     said = [run.communicate(timeout=PATIENCE_S)[1] for run in runs]
-    assert [run.returncode for run in runs] == [1, 1]
+    assert [run.returncode for run in runs] == [1, 1], said
     sentence = said[0].removeprefix("spikeloop: ")
     assert "not finite" in sentence
     assert said[1] == f"spikeloop: process 1: {sentence}"
