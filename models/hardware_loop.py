@@ -9,16 +9,20 @@ place value (planes, slices, signs) that did not clip, to the product of its wei
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from spikeloop.simulator.config import HardwareConfig, UniformAdc
 from spikeloop.simulator.functional.adc import LayerShift
 from spikeloop.simulator.functional.geometry import piece_weights, read_plan, row_blocks
 from spikeloop.simulator.functional.reads import shift_table
+from spikeloop.simulator.kernels import reads_train
 from spikeloop.simulator.mapping.layout import column_layout
 from spikeloop.simulator.mapping.slices import SliceScheme
 from spikeloop.simulator.mapping.tiles import MappedLayer
@@ -50,6 +54,16 @@ class Chip(NamedTuple):
     values: torch.Tensor
     variance: torch.Tensor | None
     adc: Converters
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether reads or conversions draw noise."""
+        return self.variance is not None or self.adc.variance is not None
+
+
+_Passes = torch.Tensor | None
+#: Reads one bit plane (number, place, share of the place value) into sums and ``passes``; returns how many clipped.
+_PlaneReader = Callable[[int, float, float, torch.Tensor, _Passes], int]
 
 
 class CrossbarReads:
@@ -178,52 +192,109 @@ class CrossbarReads:
         return place / place.sum()
 
     def convert(self, windows: torch.Tensor, chip: Chip, passes: torch.Tensor | None) -> torch.Tensor:
-        """(M, outputs) sums of windows (M, rows); ``passes`` (row groups, M, outputs) is filled if given."""
+        """(M, outputs) sums of windows (M, rows); ``passes`` (M, row groups, outputs) is filled if given.
+
+        On a CPU through the kernel (``reads_train.py``), elsewhere and with SPIKELOOP_READS=torch in torch: the same
+        draws, and the same sums but for the order in which scattered cells are added.
+        """
         plan, device = self.plan, windows.device
         total = torch.zeros((windows.shape[0], plan.n_outputs), dtype=chip.adc.weight.dtype, device=device)
-        padded = functional.pad(windows, (0, 1))
-        grouped = padded[:, self._rows.to(device)].transpose(0, 1)
-        whole = grouped.to(torch.int32) if plan.n_planes > 1 else None
+        read_plane = self._kernel_reads(windows, chip) if _kernel_takes(windows) else self._torch_reads(windows, chip)
         for plane in range(plan.n_planes):
-            driven = grouped if whole is None else ((whole >> plane) & 1).to(torch.float32)
             place = float(1 << plane)
-            codes, over = self._codes(driven, chip)
-            partial = torch.unflatten(codes.to(total.dtype) * chip.adc.weight, 2, (-1, plan.n_outputs)).sum(2)
+            share = place / float((1 << plan.n_planes) - 1)
             negative = plan.signed_input and plane == plan.n_planes - 1
-            total += (-place if negative else place) * partial.sum(0)
-            counted = over[..., self._counted.to(device)]
-            self.clipped += int(counted.sum())
-            self.conversions += counted.numel()
-            if passes is not None:
-                share = place / float((1 << plan.n_planes) - 1)
-                clear = torch.unflatten(~over, 2, (-1, plan.n_outputs)).to(torch.float32)
-                passes += share * torch.einsum("gmpo,p->gmo", clear, self._piece_share.to(device))
+            self.clipped += read_plane(plane, -place if negative else place, share, total, passes)
+            self.conversions += self.n_groups * windows.shape[0] * self._counted.numel()
         if plan.input_offset:
             total -= plan.input_offset * windows.sum(1, keepdim=True).to(total.dtype)
         return total
 
+    def _kernel_reads(self, windows: torch.Tensor, chip: Chip) -> _PlaneReader:
+        given, tables = windows.contiguous().numpy(), self._tables(chip)
+        size = (self.n_groups, windows.shape[0], self.n_columns)
+        none = np.empty((0, 0, 0), np.float32)
+
+        def read(plane: int, place: float, share_of_plane: float, total: torch.Tensor, passes: _Passes) -> int:
+            return int(
+                reads_train.read_plane(
+                    given,
+                    plane,
+                    total.numpy().dtype.type(place),
+                    np.float32(share_of_plane),
+                    tables,
+                    self._normal(size, windows.device).numpy() if chip.is_noisy else none,
+                    total.numpy(),
+                    none if passes is None else passes.numpy(),
+                )
+            )
+
+        return read
+
+    def _tables(self, chip: Chip) -> reads_train.ReadTables:
+        adc, shape, none = chip.adc, (self.n_groups, self.n_columns), torch.empty((0, 0, 0))
+        counted = np.zeros(self.n_columns, np.int32)
+        counted[self._counted.numpy()] = 1
+
+        def columns(values: torch.Tensor) -> NDArray[Any]:
+            found: NDArray[Any] = values.expand(shape[0], 1, shape[1]).reshape(shape).contiguous().numpy()
+            return found
+
+        return reads_train.ReadTables(
+            start=self.plan.group_start,
+            length=self.plan.group_len,
+            values=chip.values.contiguous().numpy(),
+            variance=(none if chip.variance is None else chip.variance.contiguous()).numpy(),
+            scale=columns(adc.scale),
+            offset=columns(adc.offset + 0.5),
+            adc_variance=none.view(0, 0).numpy() if adc.variance is None else columns(adc.variance),
+            weight=columns(adc.weight),
+            own=self._own.numpy(),
+            counted=counted,
+            share=self._piece_share.numpy(),
+            top=np.float32(2**self.hw.adc_bits - 1),
+        )
+
+    def _torch_reads(self, windows: torch.Tensor, chip: Chip) -> _PlaneReader:
+        device = windows.device
+        padded = functional.pad(windows, (0, 1))
+        grouped = padded[:, self._rows.to(device)].transpose(0, 1)
+        whole = grouped.to(torch.int32) if self.plan.n_planes > 1 else None
+        counted, piece_share = self._counted.to(device), self._piece_share.to(device)
+
+        def read(plane: int, place: float, share_of_plane: float, total: torch.Tensor, passes: _Passes) -> int:
+            driven = grouped if whole is None else ((whole >> plane) & 1).to(torch.float32)
+            codes, over = self._codes(driven, chip)
+            partial = torch.unflatten(codes.to(total.dtype) * chip.adc.weight, 2, (-1, total.shape[1])).sum(2)
+            total += place * partial.sum(0)
+            if passes is not None:
+                clear = torch.unflatten(~over, 2, (-1, total.shape[1])).to(torch.float32)
+                passes += share_of_plane * torch.einsum("gmpo,p->mgo", clear, piece_share)
+            return int(over[..., counted].sum())
+
+        return read
+
+    def _normal(self, size: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        return torch.randn(size, generator=self.generator, device=device)
+
     def _codes(self, driven: torch.Tensor, chip: Chip) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes of every column, and whether the conversion clipped."""
         sums = torch.bmm(driven, chip.values)
-        variance = None if chip.variance is None else torch.bmm(driven, chip.variance)
-        if chip.adc.variance is not None:
-            variance = chip.adc.variance.expand_as(sums) if variance is None else variance + chip.adc.variance
-        if variance is not None:
-            z = torch.randn(sums.shape, generator=self.generator, device=sums.device)
+        if chip.is_noisy:
+            variance = torch.zeros_like(sums) if chip.variance is None else torch.bmm(driven, chip.variance)
+            if chip.adc.variance is not None:
+                variance = variance + chip.adc.variance
+            z = self._normal(tuple(sums.shape), sums.device)
             sums = sums + variance.clamp(min=0).sqrt() * z[..., self._own.to(z.device)]
         # A read without driven rows does not happen: neither an offset nor noise of an ADC gives it a code.
         codes = torch.floor(sums * chip.adc.scale + (chip.adc.offset + 0.5)) * driven.any(2, keepdim=True)
         top = float(2**self.hw.adc_bits - 1)
         return codes.clamp(0.0, top), (codes > top) | (codes < 0)
 
-    def rows_of(self, matrix: torch.Tensor) -> torch.Tensor:
-        """Weight codes (row groups, rows of a group, outputs) of (rows, outputs)."""
-        return self._grouped(matrix)
-
     @property
-    def row_table(self) -> torch.Tensor:
-        """(row groups, rows of a group) number of each row, the number of rows for padding."""
-        return self._rows
+    def n_groups(self) -> int:
+        """Reads that a window takes: row groups, one after the other."""
+        return int(self.plan.group_start.size)
 
     @property
     def n_columns(self) -> int:
@@ -239,14 +310,14 @@ class _Reads(torch.autograd.Function):
         ctx: Any, windows: torch.Tensor, matrix: torch.Tensor, reads: CrossbarReads, chip: Chip
     ) -> torch.Tensor:
         wanted = any(ctx.needs_input_grad[:2]) and reads.gradient == "cut"
-        n_groups = reads.row_table.shape[0]
-        size = (n_groups, windows.shape[0], reads.plan.n_outputs)
+        n_groups = reads.n_groups
+        size = (windows.shape[0], n_groups, reads.plan.n_outputs)
         passes = torch.zeros(size, device=windows.device) if wanted else None
         step = max(1, _CHUNK_SUMS // (n_groups * reads.n_columns))
         parts = []
         for first in range(0, max(windows.shape[0], 1), step):  # a part of a batch may be empty
             rows = slice(first, first + step)
-            parts.append(reads.convert(windows[rows], chip, None if passes is None else passes[:, rows]))
+            parts.append(reads.convert(windows[rows], chip, None if passes is None else passes[rows]))
         ctx.reads = reads
         ctx.save_for_backward(windows, matrix, *([] if passes is None else [passes]))
         return torch.cat(parts)
@@ -258,24 +329,18 @@ class _Reads(torch.autograd.Function):
         if not passes:
             to_windows = grad @ matrix.T if ctx.needs_input_grad[0] else None
             return to_windows, windows.T @ grad if ctx.needs_input_grad[1] else None, None, None
-        table = reads.row_table.to(grad.device)
-        own, flat = grad * passes[0], table.flatten()
+        own = [grad * clear for clear in passes[0].unbind(1)]
+        rows = [slice(first, first + n) for first, n in zip(reads.plan.group_start, reads.plan.group_len, strict=True)]
         to_windows = to_matrix = None
         if ctx.needs_input_grad[0]:
-            back = torch.bmm(own, reads.rows_of(matrix).transpose(1, 2)).transpose(0, 1).flatten(1)
-            to_windows = back[:, _places(flat, matrix.shape[0])]
+            to_windows = torch.cat([part @ matrix[of].T for part, of in zip(own, rows, strict=True)], 1)
         if ctx.needs_input_grad[1]:
-            grouped = functional.pad(windows, (0, 1))[:, table].transpose(0, 1)
-            parts = torch.bmm(grouped.transpose(1, 2), own).flatten(0, 1)
-            to_matrix = parts[_places(flat, matrix.shape[0])]
+            to_matrix = torch.cat([windows[:, of].T @ part for part, of in zip(own, rows, strict=True)])
         return to_windows, to_matrix, None, None
 
 
-def _places(flat_table: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """(rows,) where each row stands in a flattened row table."""
-    places = torch.empty(n_rows + 1, dtype=torch.int64, device=flat_table.device)
-    places[flat_table] = torch.arange(flat_table.numel(), device=flat_table.device)
-    return places[:n_rows]
+def _kernel_takes(windows: torch.Tensor) -> bool:
+    return windows.device.type == "cpu" and os.environ.get("SPIKELOOP_READS") != "torch"
 
 
 def _row_table(start: np.ndarray, length: np.ndarray, n_rows: int) -> torch.Tensor:

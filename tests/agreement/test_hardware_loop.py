@@ -15,11 +15,19 @@ from spikeloop.models.net import build_student
 from spikeloop.models.quantisers import QuantisationSpec
 from spikeloop.models.zoo import architecture
 from spikeloop.simulator.cells.rram import RramCell
+from spikeloop.simulator.config import UniformAdc
 from spikeloop.simulator.functional.analog import AnalogChip
 from spikeloop.simulator.functional.run import calibrate_adc, run_functional
 from spikeloop.simulator.mapping.tiles import map_network
 from spikeloop.simulator.network.graph import LinearNode
 from spikeloop.simulator.network.spikes import SpikeTrain
+
+
+@pytest.fixture(params=["kernel", "torch"])
+def path(request, monkeypatch):
+    """What reads the crossbars: the kernel, or torch as on a GPU."""
+    monkeypatch.setenv("SPIKELOOP_READS", request.param)
+
 
 DEMO = [(quantiser, scheme) for quantiser in ("uniform", "rescaw", "mint") for scheme in ("differential", "offset")]
 
@@ -71,6 +79,7 @@ def check_agreement(net, hw):
     return int(outputs.clipped.sum())
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(("quantiser", "scheme"), DEMO)
 def test_every_quantiser_and_scheme_reads_as_the_simulator(quantiser, scheme):
     seen = Counter()
@@ -105,6 +114,7 @@ def one_reader(weight, hw, **draws):
     return CrossbarReads(mapping.layers[0], hw, generator=torch.Generator().manual_seed(1), **given), mapping
 
 
+@pytest.mark.usefixtures("path")
 def test_a_row_group_that_clips_passes_no_gradient_and_its_neighbour_does():
     """Weights 3 3 | 1 1, all rows driven, reads of two rows, one 4-bit slice, 2-bit ADC of lsb 1.
 
@@ -123,6 +133,7 @@ def test_a_row_group_that_clips_passes_no_gradient_and_its_neighbour_does():
     assert (reads.clipped, reads.conversions) == (1, 4)
 
 
+@pytest.mark.usefixtures("path")
 def test_the_plain_gradient_is_that_of_the_product():
     hw = design(rows=4, cols=4, cell_bits=4, rows_active=2, adc_bits=2)
     reads, _ = one_reader(np.array([[3, 3, 1, 1]]), hw, gradient="plain")
@@ -131,6 +142,59 @@ def test_the_plain_gradient_is_that_of_the_product():
     reads.training_sums(codes, weight).sum().backward()
     assert weight.grad.tolist() == [[1.0, 1.0, 1.0, 1.0]]
     assert codes.grad.flatten().tolist() == [3.0, 3.0, 1.0, 1.0]
+
+
+def sums_and_gradients(name, hw, shift, **draws):
+    """A layer of the demo student reads random codes from crossbars, with the draws of one seed."""
+    mapping = map_network(to_network(student_of("demo"), "student"), hw)
+    item = next(item for item in mapping.layers if item.layer.name == name)
+    reads = CrossbarReads(item, hw, generator=torch.Generator().manual_seed(4), **{"pool": None, **draws})
+    reads.set_shift(shift)
+    top = 2**item.layer.input.n_planes
+    codes = np.random.default_rng(6).integers(0, top, size=(2, 3, *item.layer.in_shape)).astype(np.float32)
+    given = torch.from_numpy(codes).requires_grad_()
+    weight = torch.from_numpy(item.layer.matrix[0].T.astype(np.float32)).requires_grad_()
+    sums = reads.training_sums(given, weight)
+    torch.sin(sums * 0.1).sum().backward()
+    return sums.detach(), given.grad, weight.grad, reads.clipped, reads.conversions
+
+
+@pytest.mark.parametrize("scheme", ["differential", "offset"])
+@pytest.mark.parametrize("name", ["conv1", "conv2"])
+def test_the_kernel_reads_ideal_cells_as_torch_does(monkeypatch, scheme, name):
+    hw = design(rows=32, cols=32, cell_bits=2, scheme=scheme, rows_active=7, dummy_column=True, adc_bits=3)
+    found = {}
+    for path in ("kernel", "torch"):
+        monkeypatch.setenv("SPIKELOOP_READS", path)
+        found[path] = sums_and_gradients(name, hw, 0, variation=False, read_noise=False)
+    (mine, *my_gradients, my_clips, n), (its, *its_gradients, its_clips, m) = found["kernel"], found["torch"]
+    assert torch.equal(mine, its)
+    assert (my_clips, n) == (its_clips, m)
+    assert my_clips > 100
+    for a, b in zip(my_gradients, its_gradients, strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
+
+
+def test_the_kernel_reads_scattered_cells_with_the_draws_of_torch(monkeypatch):
+    """Sums are added in another order: where one lies at the edge of a code, the code may be the next one."""
+    cell = RramCell.model_validate(CELL)
+    hw = design(rows=32, cols=32, cell_bits=2)
+    crossbar = hw.crossbar.model_copy(update={"cell": cell, "baseline": "subtracted"})
+    adc = UniformAdc(bits=4, full_scale="max", gain_sigma=0.05, offset_sigma_lsb=0.3, noise_sigma_lsb=0.2)
+    hw = hw.model_copy(update={"crossbar": crossbar, "adc": adc})
+    pool = CellPool(cell, hw, seed=0, device=torch.device("cpu"))
+    found = {}
+    for path in ("kernel", "torch"):
+        monkeypatch.setenv("SPIKELOOP_READS", path)
+        found[path] = sums_and_gradients("conv2", hw, 1, pool=pool, variation=True, read_noise=True)
+    (mine, *my_gradients, my_clips, n), (its, *its_gradients, its_clips, _) = found["kernel"], found["torch"]
+    differ = float((mine != its).float().mean())
+    assert differ < 2e-3
+    assert mine.std() > 5
+    assert abs(my_clips - its_clips) <= 2e-3 * n
+    for a, b in zip(my_gradients, its_gradients, strict=True):
+        assert (a - b).norm() < 0.02 * b.norm()
 
 
 CELL = {"kind": "rram", "source": "test", "conductance_min_uS": 1.0, "conductance_max_uS": 40.0}
