@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
+from numba.core import caching
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,11 +40,44 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
     numba.config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]
 
 
+class _SharedCacheFile(caching.IndexDataCacheFile):
+    """Compiled versions of one kernel, which several processes may write and read at once.
+
+    Numba names the file of a new version, writes the index, then the file, without a lock: two processes that compile
+    the kernel for different types can end with an index that leads the types of one to the code of the other.
+    """
+
+    def save(self, key: object, data: object) -> None:
+        """Add a version while nobody else reads or writes."""
+        with self._lock(fcntl.LOCK_EX):
+            super().save(key, data)  # type: ignore[no-untyped-call]
+
+    def load(self, key: object) -> Any:
+        """A version, None if there is none; waits for those who write."""
+        with self._lock(fcntl.LOCK_SH):
+            return super().load(key)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        with ExitStack() as held:
+            # A folder that cannot be written or locked is still read; nobody can damage it.
+            with suppress(OSError):
+                file = held.enter_context(Path(f"{self._index_path}.lock").open("wb"))
+                fcntl.flock(file, kind)
+            yield
+
+
 def kernel(function: F) -> F:
     """Compile a kernel: cached, numpy error model, no fastmath; it releases the interpreter for other threads."""
-    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    return _compiled(function)
 
 
 def inlined(function: F) -> F:
     """Compile a piece of a kernel into its callers: only then are loops over slices of arrays vectorised well."""
-    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")(function))
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: F, inline: Literal["never", "always"] = "never") -> F:
+    dispatcher: Any = numba.njit(cache=True, error_model="numpy", nogil=True, inline=inline)(function)
+    dispatcher._cache._cache_file.__class__ = _SharedCacheFile
+    return cast(F, dispatcher)

@@ -3,8 +3,9 @@
     python tests/bench/hardware_loop_study.py TEACHER --dataset digits --seeds 0 1 2
     python tests/bench/hardware_loop_study.py TEACHER --student STUDENT --dataset fashion_mnist --train 5000
 
-TEACHER and STUDENT are folders of ``spikeloop train``. Every arm but the plain student gets the same extra epochs. One
-line of JSON for each design, seed and arm: accuracy on each simulated chip, and CPU time of a training step.
+TEACHER and STUDENT are folders of ``spikeloop train``. A student that is given is that of every seed, and the seeds are
+those of the extra epochs; otherwise each seed trains its own. Every arm but the plain student gets the same extra
+epochs. One line of JSON for each design, seed and arm: accuracy on each simulated chip, and CPU time of a step.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def main() -> None:
     for seed in given.seeds:
         if given.student:
             found = load_checkpoint(given.student)
-            student, config = found.net, found.config
+            student, config = found.net, found.config.model_copy(update={"seed": seed})
         else:
             config = load_training_config("digits_student").model_copy(update={"seed": seed})
             student = train_student(config, dataset, teacher).net
