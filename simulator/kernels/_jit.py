@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -44,13 +45,19 @@ class _SharedCacheFile(caching.IndexDataCacheFile):
     """Compiled versions of one kernel, which several processes may write and read at once.
 
     Numba names the file of a new version, writes the index, then the file, without a lock: two processes that compile
-    the kernel for different types can end with an index that leads the types of one to the code of the other.
+    the kernel for different types can end with an index that leads the types of one to the code of the other, and one
+    that is killed in between with an index that leads to what the file held before.
     """
 
     def save(self, key: object, data: object) -> None:
-        """Add a version while nobody else reads or writes."""
+        """Add a version while nobody else reads or writes: its file, then the index."""
         with self._lock(fcntl.LOCK_EX):
-            super().save(key, data)  # type: ignore[no-untyped-call]
+            versions: dict[object, str] = self._load_index()  # type: ignore[no-untyped-call]
+            taken = set(versions.values())
+            names = map(self._data_name, itertools.count(1))
+            name = versions.get(key) or next(name for name in names if name not in taken)
+            self._save_data(name, data)  # type: ignore[no-untyped-call]
+            self._save_index({**versions, key: name})  # type: ignore[no-untyped-call]
 
     def load(self, key: object) -> Any:
         """A version, None if there is none; waits for those who write."""

@@ -10,6 +10,9 @@ from numba.core import caching
 
 from spikeloop.simulator.kernels import _jit, reads_train
 
+#: What writes the two files of a version.
+PARTS = ("_save_index", "_save_data")
+
 
 def test_every_kernel_writes_its_versions_alone():
     for found in (reads_train.read_plane, reads_train._convert):
@@ -22,18 +25,28 @@ def files(tmp_path):
     return [_jit._SharedCacheFile(str(tmp_path), "kernel-1.py311", (1.0, 2)) for _ in range(2)]
 
 
-def test_two_that_compile_for_other_types_at_once_both_find_their_own(files, monkeypatch):
-    """The first to write stops between index and file, where Numba's own lets the second take the same file."""
+@pytest.fixture
+def stop_after_first_write(files, monkeypatch):
+    """Events: the first process has written one of its two files, and may go on."""
     stopped, go_on = threading.Event(), threading.Event()
-    save_index = caching.IndexDataCacheFile._save_index
 
-    def save_index_and_stop(self, overloads):
-        save_index(self, overloads)
-        if self is files[0]:
-            stopped.set()
-            assert go_on.wait(20)
+    def stopping(write):
+        def write_and_stop(self, *what):
+            write(self, *what)
+            if self is files[0]:
+                stopped.set()
+                assert go_on.wait(20)
 
-    monkeypatch.setattr(caching.IndexDataCacheFile, "_save_index", save_index_and_stop)
+        return write_and_stop
+
+    for part in PARTS:
+        monkeypatch.setattr(caching.IndexDataCacheFile, part, stopping(getattr(caching.IndexDataCacheFile, part)))
+    return stopped, go_on
+
+
+def test_two_that_compile_for_other_types_at_once_both_find_their_own(files, stop_after_first_write):
+    """Without a lock the second one takes the file that the first is about to name, or to write."""
+    stopped, go_on = stop_after_first_write
     first = threading.Thread(target=files[0].save, args=("float32", "code of float32"))
     second = threading.Thread(target=files[1].save, args=("float64", "code of float64"))
     read: list[object] = []
@@ -49,10 +62,29 @@ def test_two_that_compile_for_other_types_at_once_both_find_their_own(files, mon
     for thread in (first, second, reader):
         thread.join(20)
     assert read == ["code of float32"]
-    assert {key: files[0].load(key) for key in ("float32", "float64")} == {
-        "float32": "code of float32",
-        "float64": "code of float64",
-    }
+    found = {key: files[0].load(key) for key in ("float32", "float64")}
+    assert found == {"float32": "code of float32", "float64": "code of float64"}
+
+
+def test_a_process_that_dies_while_it_writes_leaves_nothing_wrong(files, monkeypatch, tmp_path):
+    """Behind an index that was lost stands the file of another version."""
+    files[0].save("float32", "code of float32")
+    (tmp_path / "kernel-1.py311.nbi").unlink()
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, *_):
+        raise Killed
+
+    for part in PARTS:
+        with monkeypatch.context() as patch:
+            patch.setattr(caching.IndexDataCacheFile, part, die)
+            with pytest.raises(Killed):
+                files[0].save("float64", "code of float64")
+        assert files[1].load("float64") is None
+    files[0].save("float64", "code of float64")
+    assert files[1].load("float64") == "code of float64"
 
 
 def test_a_folder_that_cannot_be_written_is_still_read(files, monkeypatch, tmp_path):
