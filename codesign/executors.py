@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ from typing import Any, Literal, Protocol
 #: A point that was running this often when its worker died is recorded as failed.
 MAX_TRIES = 3
 _POLL_S = 0.2
+#: A broken pool has ended its futures after this time, or will not.
+_SETTLE_S = 2.0
 #: What holds a worker to one thread.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -130,28 +133,46 @@ class PoolExecutor:
         """Start a task on a free worker."""
         try:
             self._running[self._pool.submit(_run, task.work, task.items)] = task
-        except BrokenProcessPool:
-            # A worker died since the last wait(), which rebuilds the pool and starts this task.
+        except (BrokenProcessPool, OSError):
+            # A worker died since the last wait(), which rebuilds the pool and starts this task. While one is being
+            # started for it, the pool closes the pipes that it is given.
+            if not getattr(self._pool, "_broken", True):
+                raise
             self._refused.append(task)
 
     def wait(self) -> list[Outcome]:
         """Outcomes of what ended; after a fraction of a second an empty list."""
         done, _ = concurrent.futures.wait(self._running, _POLL_S, concurrent.futures.FIRST_COMPLETED)
         outcomes = [self._outcome(future) for future in done]
-        if any(outcome.lost for outcome in outcomes):
-            # A broken pool ends every future, some with results that arrived in time.
-            outcomes += [self._outcome(future) for future in list(self._running)]
-        if any(outcome.lost for outcome in outcomes) or (self._refused and not self._running):
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = self._new_pool()
-            refused, self._refused = self._refused, deque()
-            for task in refused:
-                self.submit(task)
+        if self._refused or any(outcome.lost for outcome in outcomes):
+            outcomes += self._rebuilt()
         return outcomes
+
+    def _rebuilt(self) -> list[Outcome]:
+        """Outcomes of all that ran in a broken pool, some with results that arrived in time; then there is a new one.
+
+        A task that was handed over while the pool broke may never end, and a worker that was just being started is not
+        ended by the pool, which then waits for it for ever (CPython 3.11, ``terminate_broken`` beside ``submit``).
+        """
+        concurrent.futures.wait(self._running, _SETTLE_S)
+        ran = list(self._running.items())
+        outcomes = [self._outcome(future) if future.done() else Outcome(task=task) for future, task in ran]
+        for process in self._processes():
+            process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._running.clear()
+        self._pool = self._new_pool()
+        refused, self._refused = self._refused, deque()
+        for task in refused:
+            self.submit(task)
+        return outcomes
+
+    def _processes(self) -> list[multiprocessing.process.BaseProcess]:
+        return list((getattr(self._pool, "_processes", None) or {}).values())
 
     def close(self) -> None:
         """End the workers, also in the middle of a task."""
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        processes = self._processes()
         idle = not self._running
         self._pool.shutdown(wait=idle, cancel_futures=True)
         for process in () if idle else processes:
