@@ -116,8 +116,16 @@ def test_what_the_first_process_knows_all_know():
     assert ALONE.from_main(b"alone", torch.device("cpu")) == b"alone"
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also where these tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("other_is_gone", [False, True])
-def test_ctrl_c_within_a_sum_waits_for_its_end(monkeypatch, other_is_gone):
+def test_ctrl_c_within_a_sum_waits_for_its_end(monkeypatch, ctrl_c, other_is_gone):
     done = []
 
     def all_reduce(values):
@@ -128,11 +136,10 @@ def test_ctrl_c_within_a_sum_waits_for_its_end(monkeypatch, other_is_gone):
             raise RuntimeError("Connection closed by peer")
 
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
-    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         Ranks(rank=1, world_size=2).total(torch.zeros(3))
     assert [values.tolist() for values in done] == [[1.0, 1.0, 1.0]]
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(signal.SIGINT) is ctrl_c
 
 
 def test_the_loss_of_another_process_keeps_nothing_of_the_sum_alive(monkeypatch):
