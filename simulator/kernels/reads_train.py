@@ -15,7 +15,7 @@ from ._jit import inlined, kernel
 
 FloatArray = NDArray[np.float32]
 
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_ZERO = np.float32(0.0)
 _NONE, _ONCE = np.int32(0), np.int32(1)
 
 
